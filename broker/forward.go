@@ -1,0 +1,302 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"sfbroker/broker/diagnosis"
+	"sfbroker/broker/upstream"
+	"sfbroker/oauthclient"
+	"sfbroker/odata"
+)
+
+// maxErrorBody bounds what is read of an error of SuccessFactors, to recognise it and to pass it on.
+const maxErrorBody = 64 << 10
+
+// answer is what came back from SuccessFactors. held is the whole body of an error, nil for an answer that streams.
+type answer struct {
+	*upstream.Response
+	held []byte
+}
+
+// forward sends what was granted and passes the answer on.
+func (x *exchange) forward(g granted) {
+	ctx := x.r.Context()
+	token, err := x.conn.Token(ctx)
+	if err != nil {
+		x.starved(err)
+		return
+	}
+	a, err := x.conn.call(ctx, upstream.Request{Method: g.request.Method, Target: g.request.Target, Header: upstreamHeader(x.r.Header, g.request), Session: x.caller.Name}, token)
+	if err != nil {
+		x.starved(err)
+		return
+	}
+	defer func() { _ = a.Body.Close() }() // nothing is left to be said about an answer that was passed on
+	x.respond(a)
+}
+
+// starved answers for a connection that cannot deliver: 503 or the finding's own status, never an empty 200.
+func (x *exchange) starved(err error) {
+	if x.r.Context().Err() != nil {
+		x.status, x.origin = 499, diagnosis.FromCaller // the caller hung up; nobody reads what we write
+		panic(http.ErrAbortHandler)
+	}
+	f := x.conn.Diagnose(err)
+	x.conn.health.broken(f, x.caller.Name)
+	x.b.cfg.Logger.Warn("request failed", x.attrs("code", string(f.Code), "expected", f.Expected, "received", f.Received, "owner", string(f.Owner), "error", errorText(err))...)
+	x.fail(f)
+}
+
+// errorText is an error for the operator's log. Leaf errors of this house hold no secrets; transport errors hold addresses.
+func errorText(err error) string {
+	var up *UpstreamError
+	if errors.As(err, &up) && up.Err != nil {
+		return up.Err.Error()
+	}
+	return err.Error()
+}
+
+// call sends req with token. A refused token is dropped and the request sent once more with a fresh one; it has no body, so
+// that is safe. The error is an *UpstreamError or the keeper's.
+func (c *Connection) call(ctx context.Context, req upstream.Request, token oauthclient.Token) (*answer, error) {
+	for attempt := 0; ; attempt++ {
+		req.Authorization = "Bearer " + token.AccessToken.Reveal()
+		a, err := c.once(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if !a.tokenRefused() {
+			return a, nil
+		}
+		_ = a.Body.Close() // refused: what the answer said was read
+		c.upstream.DropSessions()
+		token, err = c.keeper.Refused(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		if attempt == 1 { // Refused has recorded that the fresh one is refused too, and handed out a still newer one
+			f := find(diagnosis.TokenRefused)
+			return nil, &UpstreamError{Finding: f}
+		}
+	}
+}
+
+func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, error) {
+	resp, err := c.upstream.Do(ctx, req)
+	if err != nil {
+		return nil, &UpstreamError{Finding: c.fromTransport(err), Err: err}
+	}
+	a := &answer{Response: resp}
+	if resp.Status >= 300 && resp.Status != http.StatusNotModified {
+		held, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody+1))
+		if err != nil {
+			_ = resp.Body.Close() // the read error says more
+			return nil, &UpstreamError{Finding: c.fromTransport(err), Err: err}
+		}
+		a.held = held
+	}
+	return a, nil
+}
+
+// tokenRefused tells a refused AT2 from other refusals: 401 but for a bad user, or 403 that names a token error (SAP KBA
+// 2524436, 2872019).
+func (a *answer) tokenRefused() bool {
+	code := odata.LoginCode(a.held)
+	switch a.Status {
+	case http.StatusUnauthorized:
+		return code != "LGN0015"
+	case http.StatusForbidden:
+		return code == "LGN0006" || code == "LGN0007" || code == "LGN0022"
+	}
+	return false
+}
+
+// upstreamHeader lists what a caller may say to SuccessFactors (facts: SAP's own adapter and KBA 3405898). Everything else,
+// above all Authorization, Cookie, Forwarded and hop-by-hop headers, stays here.
+func upstreamHeader(in http.Header, r *odata.Request) http.Header {
+	out := http.Header{}
+	for name, values := range in {
+		if passesUp(name) {
+			out[name] = values
+		}
+	}
+	if accept := in.Get("Accept"); (accept == "" || accept == "*/*") && !r.Metadata && !r.Count {
+		out.Set("Accept", "application/json") // SuccessFactors would answer in Atom
+	}
+	return out
+}
+
+func passesUp(name string) bool {
+	switch name {
+	case "Accept", "Accept-Language", "Dataserviceversion", "Maxdataserviceversion", "Prefer", "X-Csrf-Token", "X-Agent-Name", "If-None-Match", "If-Modified-Since":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Sf-") || strings.HasPrefix(name, "Successfactors-")
+}
+
+func passesDown(name string) bool {
+	switch name {
+	case "Content-Type", "Content-Language", "Dataserviceversion", "Odata-Version", "Etag", "Last-Modified", "Retry-After", "X-Csrf-Token", "Cache-Control", "Expires", "Date", "Vary":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Sf-") || strings.HasPrefix(name, "Successfactors-")
+}
+
+// respond passes the answer on, or explains it.
+func (x *exchange) respond(a *answer) {
+	if a.held != nil {
+		x.refusedBySuccessFactors(a)
+		return
+	}
+	x.conn.health.ok()
+	kind, ok := bodyKind(a.Header.Get("Content-Type"), x.request)
+	if !ok {
+		f := find(kind.code)
+		f.Received = "Content-Type " + kind.mediaType
+		x.b.cfg.Logger.Warn("answer not passed on", x.attrs("code", string(f.Code), "received", f.Received)...)
+		x.fail(f)
+		return
+	}
+	for name, values := range a.Header {
+		if passesDown(name) {
+			x.w.Header()[name] = values
+		}
+	}
+	x.status, x.origin = a.Status, ""
+	if x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		x.w.WriteHeader(a.Status)
+		return
+	}
+	var body io.Reader = a.Body
+	if kind.links {
+		links := odata.NewLinkReader(a.Body, odata.LinkMap{Upstream: x.conn.origin(), Public: x.public})
+		defer func() { x.b.cfg.Metrics.rewrote(x.conn.Name(), links.Links()) }()
+		body = links
+	}
+	x.stream(a.Status, body)
+}
+
+type kindOfBody struct {
+	links     bool
+	code      diagnosis.Code
+	mediaType string
+}
+
+// bodyKind says whether an answer may be passed on and whether it holds links. A login or maintenance page with status 200
+// is no answer, and links in a format that is not rewritten would lead the caller past the broker.
+func bodyKind(contentType string, r *odata.Request) (kindOfBody, bool) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		mediaType = "none"
+	}
+	k := kindOfBody{mediaType: mediaType, code: diagnosis.FormatUnsupported}
+	switch {
+	case mediaType == "application/json":
+		k.links = true
+		return k, true
+	case mediaType == "text/html" || mediaType == "none":
+		k.code = diagnosis.UpstreamGarbled
+		return k, false
+	case r.Metadata && (mediaType == "application/xml" || mediaType == "application/edmx+xml" || mediaType == "text/xml"):
+		return k, true
+	case (r.Count || r.Value) && !strings.HasSuffix(mediaType, "xml"):
+		return k, true
+	}
+	return k, false
+}
+
+// origin is the API server's, as links name it.
+func (c *Connection) origin() string { return c.cfg.API.Scheme + "://" + c.cfg.API.Host }
+
+// stream copies the body. The status line waits for the first piece, so that an answer which breaks off at once is still an
+// error of ours. After the first byte any error aborts the connection: an answer that did not arrive whole never ends well.
+func (x *exchange) stream(status int, body io.Reader) {
+	buf := x.b.buffers.Get().(*[]byte) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	defer x.b.buffers.Put(buf)
+	begun := false
+	for {
+		n, err := body.Read(*buf)
+		if err != nil && !errors.Is(err, io.EOF) && !begun {
+			x.starved(&UpstreamError{Finding: x.conn.fromTransport(err), Err: err})
+			return
+		}
+		if n > 0 || err != nil {
+			x.deadline()
+		}
+		if !begun && (n > 0 || err != nil) {
+			x.w.WriteHeader(status)
+			begun = true
+		}
+		if n > 0 {
+			written, werr := x.w.Write((*buf)[:n])
+			x.bytes += int64(written)
+			if werr != nil {
+				x.abort("caller gone", werr)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			x.abort("answer broke off", &UpstreamError{Finding: x.conn.fromTransport(err), Err: err})
+		}
+	}
+}
+
+// abort ends the connection without ending the answer: a handler that just returned would make net/http finish the
+// chunking, and the short page would look complete.
+func (x *exchange) abort(message string, err error) {
+	x.b.cfg.Metrics.aborted(x.conn.Name())
+	x.b.cfg.Logger.Warn(message, x.attrs("error", errorText(err), "bytes", x.bytes)...)
+	panic(http.ErrAbortHandler)
+}
+
+// refusedBySuccessFactors passes an error of SuccessFactors on, marked as such, or answers with our own where its meaning for
+// the caller would be another: a 401 of theirs says nothing about the caller's key.
+func (x *exchange) refusedBySuccessFactors(a *answer) {
+	f, own := x.conn.explain(x.r.Context(), a, x.request)
+	code, _ := odata.ReadError(a.held)
+	x.b.cfg.Logger.Warn("successfactors refused", x.attrs("code", string(f.Code), "status", a.Status, "successfactors_code", code)...)
+	if concernsConnection(f.Code) {
+		x.conn.health.broken(f, x.caller.Name)
+	} else {
+		x.conn.health.ok()
+	}
+	if own || len(a.held) > maxErrorBody {
+		x.fail(f)
+		return
+	}
+	h := x.w.Header()
+	for name, values := range a.Header {
+		if passesDown(name) {
+			h[name] = values
+		}
+	}
+	h.Set("Sfbroker-Error-Origin", string(diagnosis.FromSuccessFactors))
+	h.Set("Sfbroker-Error-Code", string(f.Code))
+	x.status, x.origin = a.Status, diagnosis.FromSuccessFactors
+	x.deadline()
+	x.w.WriteHeader(a.Status)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	n, err := io.Copy(x.w, bytes.NewReader(a.held))
+	x.bytes += n
+	if err != nil {
+		x.abort("caller gone", err)
+	}
+}
+
+func concernsConnection(code diagnosis.Code) bool {
+	switch code {
+	case diagnosis.ApplicationMap, diagnosis.TokenRefused, diagnosis.IPNotAllowed, diagnosis.UserInvalid, diagnosis.UpstreamUnavailable:
+		return true
+	}
+	return false
+}

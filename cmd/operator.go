@@ -1,0 +1,143 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"sfbroker/cmd/internal/assembly"
+	"sfbroker/config"
+	"sfbroker/oauthclient"
+)
+
+// operatorFlags say how to reach the running daemon: by the configuration that it runs with, or by address and token file.
+type operatorFlags struct {
+	configFlag
+	Admin     string `placeholder:"URL" help:"Admin address of the daemon, instead of the configuration's."`
+	TokenFile string `placeholder:"FILE" help:"File with the admin token, instead of the configuration's."`
+	CAFile    string `name:"ca-file" placeholder:"FILE" help:"Certificates in PEM to trust for an https admin address."`
+}
+
+// operator talks to a running daemon.
+type operator struct {
+	base   string
+	token  oauthclient.Secret
+	client *http.Client
+}
+
+func (f operatorFlags) connect(w *world) (*operator, error) {
+	o := &operator{base: f.Admin}
+	tokenFile := f.TokenFile
+	socket := ""
+	if o.base == "" || tokenFile == "" {
+		cfg, err := f.load(w)
+		if err != nil {
+			return nil, err
+		}
+		if o.base == "" {
+			o.base, socket = adminBase(cfg)
+		}
+		if tokenFile == "" {
+			if tokenFile, err = assembly.TokenFile(cfg, w.configEnv()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	o.base = strings.TrimSuffix(o.base, "/")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if f.CAFile != "" {
+		pem, err := os.ReadFile(f.CAFile)
+		if err != nil {
+			return nil, &usageError{err, ""}
+		}
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
+	}
+	if socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}
+	} else {
+		b, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return nil, &hinted{fmt.Errorf("reading the admin token: %w", err), "the daemon makes this file at its start; run as its user, or name the file with --token-file"}
+		}
+		o.token = oauthclient.NewSecret(strings.TrimSpace(string(b)))
+	}
+	o.client = &http.Client{Transport: transport, Timeout: 3 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return o, nil
+}
+
+// adminBase prefers the socket, which needs no token.
+func adminBase(cfg *config.Config) (base, socket string) {
+	if cfg.Admin.Socket != "" {
+		if _, err := os.Stat(cfg.Admin.Socket); err == nil {
+			return "http://sfbroker", cfg.Admin.Socket
+		}
+	}
+	scheme := "http"
+	if cfg.Admin.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + cfg.Admin.Listen, ""
+}
+
+// call sends one request and decodes the answer into out.
+func (o *operator) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, o.base+path, body)
+	if err != nil {
+		return &usageError{err, "--admin takes an address such as http://127.0.0.1:8021"}
+	}
+	if !o.token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+o.token.Reveal())
+	}
+	resp, err := o.client.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return &hinted{fmt.Errorf("no daemon answers at %s", o.base), "start one with sfbroker serve, or name another with --admin"}
+		}
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read to its end
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		var failure struct {
+			Error struct{ Code, Message string }
+		}
+		if json.Unmarshal(raw, &failure) == nil && failure.Error.Message != "" {
+			return &hinted{fmt.Errorf("the daemon refuses (%s): %s", failure.Error.Code, failure.Error.Message), ""}
+		}
+		return fmt.Errorf("the daemon at %s answers %s", o.base, resp.Status)
+	}
+	return json.Unmarshal(raw, out)
+}
+
+func (w *world) printJSON(v any) error {
+	enc := json.NewEncoder(w.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
