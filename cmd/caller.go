@@ -2,6 +2,10 @@ package cmd
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
 	"sfbroker/broker/caller"
 )
@@ -13,7 +17,7 @@ type callerCmd struct {
 type callerAddCmd struct {
 	Name       string   `arg:"" help:"Name of the caller: lower-case letters, digits and hyphens."`
 	Connection string   `required:"" placeholder:"NAME" help:"Connection that the caller uses."`
-	Read       []string `placeholder:"PATH,..." help:"Entity sets and navigation paths that it may read."`
+	Read       []string `placeholder:"PATH" help:"Entity sets and navigation paths that it may read; User where none is named."`
 	JSON       bool     `help:"Print JSON."`
 }
 
@@ -26,7 +30,7 @@ func (c callerAddCmd) Run(w *world) error {
 	if len(c.Read) == 0 {
 		c.Read = []string{"User"}
 	}
-	yaml := fmt.Sprintf("callers:\n  %s:\n    connection: %s\n    key: { sha256: %q }\n    allow: { read: [%s] }\n", c.Name, c.Connection, digest.String(), joinYAML(c.Read))
+	yaml := fmt.Sprintf("callers:\n  %s:\n    connection: %s\n    key: { sha256: %q }\n    allow: { read: [%s] }\n", scalar(c.Name), scalar(c.Connection), digest.String(), joinYAML(c.Read))
 	if c.JSON {
 		return w.printJSON(map[string]string{"name": c.Name, "key": key, "sha256": digest.String(), "yaml": yaml})
 	}
@@ -38,15 +42,19 @@ func (c callerAddCmd) Run(w *world) error {
 }
 
 func joinYAML(paths []string) string {
-	out := ""
+	out := make([]string, len(paths))
 	for i, p := range paths {
-		if i > 0 {
-			out += ", "
-		}
-		if p == "*" {
-			p = `"*"`
-		}
-		out += p
+		out[i] = scalar(p)
 	}
-	return out
+	return strings.Join(out, ", ")
+}
+
+// scalar writes a YAML string, plain where nothing else could be read into it.
+func scalar(s string) string {
+	plain := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_/-]*$`)
+	words := []string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+	if plain.MatchString(s) && !slices.Contains(words, strings.ToLower(s)) {
+		return s
+	}
+	return strconv.Quote(s)
 }

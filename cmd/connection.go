@@ -2,12 +2,9 @@ package cmd
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"sfbroker/admin"
@@ -85,75 +82,6 @@ func (c testCmd) local(w *world) (admin.Report, error) {
 		return admin.Report{}, err
 	}
 	return admin.NewReport(report), nil
-}
-
-// printStep prints one hop, and for a broken one everything that helps to mend it.
-func printStep(w io.Writer, s admin.Step) {
-	switch {
-	case s.Skipped:
-		printf(w, "  -   %-22s not reached\n", s.Step)
-		return
-	case s.OK:
-		printf(w, "  ok  %-22s %7.1f ms  %s\n", s.Step, s.DurationMS, details(s.Detail))
-		return
-	}
-	printf(w, "FAIL  %-22s %7.1f ms\n", s.Step, s.DurationMS)
-	if s.Finding != nil {
-		printFinding(w, *s.Finding)
-	}
-}
-
-func printFinding(w io.Writer, f admin.Finding) {
-	line := func(name, value string) {
-		if value != "" {
-			printf(w, "      %-10s %s\n", name, value)
-		}
-	}
-	line("what", f.Sentence+" ("+f.Code+")")
-	line("expected", f.Expected)
-	line("received", f.Received)
-	for _, h := range f.Hints {
-		line("note", h)
-	}
-	for i, c := range f.Causes {
-		name := ""
-		if i == 0 {
-			name = "causes"
-		}
-		line(name, fmt.Sprintf("%d. %s", i+1, c))
-	}
-	owner := f.Owner
-	if f.Role != "" {
-		owner += " (" + f.Role + ")"
-	}
-	line("fix", owner)
-	line("where", f.Where)
-	line("write", "\""+f.Words+"\"")
-	again := "of no use before that"
-	if f.RetrySafe {
-		again = "safe"
-	}
-	if f.RetryAfter > 0 {
-		again += ", in " + (time.Duration(f.RetryAfter) * time.Second).String()
-	}
-	line("retry", again)
-	line("more", f.Documentation)
-}
-
-// details prints a hop's findings in one line, in a fixed order.
-func details(d map[string]any) string {
-	names := make([]string, 0, len(d))
-	for name := range d {
-		if name != "note" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	parts := make([]string, 0, len(names))
-	for _, name := range names {
-		parts = append(parts, fmt.Sprintf("%s=%v", name, d[name]))
-	}
-	return strings.Join(parts, " ")
 }
 
 type unlockCmd struct {

@@ -52,6 +52,9 @@ type demo struct {
 // Run tells the story and ends with the job's result.
 func (c demoCmd) Run(w *world) (err error) {
 	d := &demo{w: w, c: c, out: w.Stdout}
+	if c.Workers < 1 || c.PageSize < 1 {
+		return &usageError{errors.New("--workers and --page-size must be at least 1"), ""}
+	}
 	if c.JSON {
 		c.Once, d.out = true, io.Discard
 	}
@@ -88,7 +91,7 @@ func (d *demo) start() error {
 	if d.c.Break != "" {
 		faults = append(faults, d.c.Break)
 	}
-	printf(d.out, "Starting a sandbox: stand-ins for Microsoft Entra, SAP Cloud Identity Services (IAS) and SAP SuccessFactors,\na company of %d people.\n", d.c.Workers)
+	printf(d.out, "Starting a sandbox: stand-ins for Microsoft Entra, SAP Cloud Identity Services (IAS) and SAP SuccessFactors,\na company of %s.\n", count(d.c.Workers, "person", "people"))
 	s, err := sandbox.Start(d.w.ctx, sandbox.Config{Workers: d.c.Workers, Seed: 1, Now: d.w.Now, ErrorProfile: d.c.ErrorProfile, Faults: faults})
 	if err != nil {
 		return &usageError{err, "known faults: " + strings.Join(sandbox.KnownFaults(), ", ")}
@@ -213,10 +216,22 @@ func (d *demo) progress() func(result jobResult, total int, done bool) {
 func (d *demo) summary() {
 	r := d.result
 	if !r.OK {
-		printf(d.out, "\nNot delivered. The first hop that failed says above what was expected, what was received and who fixes it.\n")
+		d.failure()
 		return
 	}
-	printf(d.out, "\n%d records in %d pages, %d token exchange(s), %s. No password was stored anywhere.\n", r.Job.Records, r.Job.Pages, r.Job.Exchanges, r.Job.took.Round(time.Millisecond))
+	printf(d.out, "\n%s in %s, %s, %s. No password was stored anywhere.\n", count(r.Job.Records, "record", "records"), count(r.Job.Pages, "page", "pages"),
+		count(int(r.Job.Exchanges), "token exchange", "token exchanges"), r.Job.took.Round(time.Millisecond))
+}
+
+// failure repeats in one line what matters of it: where, what and who.
+func (d *demo) failure() {
+	for _, s := range d.result.Steps {
+		if s.Finding != nil {
+			printf(d.out, "\nNot delivered: %s does not work (%s).   fix: %s\n", s.Step, s.Finding.Short, s.Finding.Owner)
+			return
+		}
+	}
+	printf(d.out, "\nNot delivered, although every hop works: see the job's error above, and the broker's log.\n")
 }
 
 func (d *demo) next() {

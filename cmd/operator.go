@@ -31,27 +31,44 @@ type operatorFlags struct {
 // operator talks to a running daemon.
 type operator struct {
 	base   string
+	socket string // Unix socket, empty for an address
 	token  oauthclient.Secret
 	client *http.Client
 }
 
+// connect returns an operator that is recognised: by the socket, or by the token.
 func (f operatorFlags) connect(w *world) (*operator, error) {
-	o := &operator{base: f.Admin}
-	tokenFile := f.TokenFile
-	socket := ""
-	if o.base == "" || tokenFile == "" {
+	o, err := f.reach(w)
+	if err != nil || o.socket != "" {
+		return o, err
+	}
+	file := f.TokenFile
+	if file == "" {
 		cfg, err := f.load(w)
 		if err != nil {
 			return nil, err
 		}
-		if o.base == "" {
-			o.base, socket = adminBase(cfg)
+		if file, err = assembly.TokenFile(cfg, w.configEnv()); err != nil {
+			return nil, err
 		}
-		if tokenFile == "" {
-			if tokenFile, err = assembly.TokenFile(cfg, w.configEnv()); err != nil {
-				return nil, err
-			}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &hinted{fmt.Errorf("reading the admin token: %w", err), "the daemon makes this file at its start: is it running? Run as its user, or name the file with --token-file"}
+	}
+	o.token = oauthclient.NewSecret(strings.TrimSpace(string(b)))
+	return o, nil
+}
+
+// reach returns an operator without a token, for what is open to all.
+func (f operatorFlags) reach(w *world) (*operator, error) {
+	o := &operator{base: f.Admin}
+	if o.base == "" {
+		cfg, err := f.load(w)
+		if err != nil {
+			return nil, err
 		}
+		o.base, o.socket = adminBase(cfg)
 	}
 	o.base = strings.TrimSuffix(o.base, "/")
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
@@ -61,19 +78,15 @@ func (f operatorFlags) connect(w *world) (*operator, error) {
 			return nil, &usageError{err, ""}
 		}
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &usageError{fmt.Errorf("%s holds no certificate in PEM", f.CAFile), "it must have a block that begins with -----BEGIN CERTIFICATE-----"}
+		}
 	}
-	if socket != "" {
+	if o.socket != "" {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
+			return d.DialContext(ctx, "unix", o.socket)
 		}
-	} else {
-		b, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return nil, &hinted{fmt.Errorf("reading the admin token: %w", err), "the daemon makes this file at its start; run as its user, or name the file with --token-file"}
-		}
-		o.token = oauthclient.NewSecret(strings.TrimSpace(string(b)))
 	}
 	o.client = &http.Client{Transport: transport, Timeout: 3 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return o, nil
@@ -95,31 +108,7 @@ func adminBase(cfg *config.Config) (base, socket string) {
 
 // call sends one request and decodes the answer into out.
 func (o *operator) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, o.base+path, body)
-	if err != nil {
-		return &usageError{err, "--admin takes an address such as http://127.0.0.1:8021"}
-	}
-	if !o.token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+o.token.Reveal())
-	}
-	resp, err := o.client.Do(req)
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return &hinted{fmt.Errorf("no daemon answers at %s", o.base), "start one with sfbroker serve, or name another with --admin"}
-		}
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }() // it was read to its end
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	resp, raw, err := o.ask(ctx, method, path, in)
 	if err != nil {
 		return err
 	}
@@ -128,11 +117,49 @@ func (o *operator) call(ctx context.Context, method, path string, in, out any) e
 			Error struct{ Code, Message string }
 		}
 		if json.Unmarshal(raw, &failure) == nil && failure.Error.Message != "" {
-			return &hinted{fmt.Errorf("the daemon refuses (%s): %s", failure.Error.Code, failure.Error.Message), ""}
+			return fmt.Errorf("the daemon refuses (%s): %s", failure.Error.Code, failure.Error.Message)
 		}
-		return fmt.Errorf("the daemon at %s answers %s", o.base, resp.Status)
+		return fmt.Errorf("the daemon at %s answers %s", o.place(), resp.Status)
 	}
 	return json.Unmarshal(raw, out)
+}
+
+// ask sends one request and returns the answer, whatever its status, with its whole body.
+func (o *operator) ask(ctx context.Context, method, path string, in any) (*http.Response, []byte, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, o.base+path, body)
+	if err != nil {
+		return nil, nil, &usageError{err, "--admin takes an address such as http://127.0.0.1:8021"}
+	}
+	if !o.token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+o.token.Reveal())
+	}
+	resp, err := o.client.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return nil, nil, &hinted{fmt.Errorf("no daemon answers at %s", o.place()), "start one with sfbroker serve, or name another with --admin"}
+		}
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // it is read to its end
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	return resp, raw, err
+}
+
+// place is where the daemon was looked for.
+func (o *operator) place() string {
+	if o.socket != "" {
+		return o.socket
+	}
+	return o.base
 }
 
 func (w *world) printJSON(v any) error {

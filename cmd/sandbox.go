@@ -20,9 +20,9 @@ type sandboxCmd struct {
 	TokenLifetime time.Duration `default:"60m" help:"Life of AT2."`
 	ErrorProfile  string        `default:"microsoft" enum:"microsoft,terse" help:"Wording of IAS errors: microsoft or terse."`
 	Latency       time.Duration `help:"Delay of each OData answer."`
-	Break         []string      `placeholder:"FAULT,..." help:"Faults to start with; they can be switched over the control address. ${faults}"`
+	Break         []string      `placeholder:"FAULT" help:"Faults to start with; they can be switched over the control address: ${faults}."`
 	Dir           string        `placeholder:"DIR" help:"Write a broker configuration for this sandbox, with its secret, certificate and a caller's key, into this folder."`
-	Public        []string      `name:"allow" default:"*" help:"What the caller of the written configuration may read."`
+	Public        []string      `name:"allow" default:"*" placeholder:"PATH" help:"What the caller of the written configuration may read; everything where none is named."`
 }
 
 // Run serves until a signal. What must be known to use the sandbox is printed as one JSON document.

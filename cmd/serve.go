@@ -8,7 +8,7 @@ import (
 )
 
 type configFlag struct {
-	Config string `short:"c" env:"SFBROKER_CONFIG" default:"sfbroker.yaml" placeholder:"FILE" help:"Configuration file."`
+	Config string `short:"c" env:"SFBROKER_CONFIG" default:"sfbroker.yaml" placeholder:"FILE" help:"Configuration file; sfbroker.yaml where none is named."`
 }
 
 func (f configFlag) load(w *world) (*config.Config, error) {

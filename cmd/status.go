@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,18 +14,17 @@ import (
 type statusCmd struct {
 	operatorFlags
 	JSON  bool `help:"Print JSON."`
-	Check bool `help:"Say nothing but by the exit code: 0 when the daemon is ready. For health checks of containers."`
+	Check bool `help:"Ask only whether the daemon is ready, without a token: exit code 0 or 1. For health checks of containers."`
 }
 
 // Run prints one line a connection. The exit code is 1 when one of them is broken.
 func (c statusCmd) Run(w *world) error {
+	if c.Check {
+		return c.ready(w)
+	}
 	o, err := c.connect(w)
 	if err != nil {
 		return err
-	}
-	if c.Check {
-		var ready struct{ OK bool }
-		return o.call(w.ctx, http.MethodGet, "/readyz", nil, &ready)
 	}
 	var s admin.Status
 	if err := o.call(w.ctx, http.MethodGet, "/v1/status", nil, &s); err != nil {
@@ -52,6 +52,23 @@ func (c statusCmd) Run(w *world) error {
 		return errFailed
 	}
 	return nil
+}
+
+// ready asks for readiness, which is open to all. It prints nothing when the answer is yes.
+func (c statusCmd) ready(w *world) error {
+	o, err := c.reach(w)
+	if err != nil {
+		return err
+	}
+	resp, raw, err := o.ask(w.ctx, http.MethodGet, "/readyz", nil)
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return err
+	}
+	var answer struct{ Reason string }
+	if json.Unmarshal(raw, &answer) != nil || answer.Reason == "" {
+		answer.Reason = "it answers " + resp.Status
+	}
+	return fmt.Errorf("the daemon is not ready: %s", answer.Reason)
 }
 
 // statusLine is as an operator reads it at night: what, since when, who.

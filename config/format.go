@@ -164,10 +164,10 @@ func explainHost(value string) (message, hint string) {
 	host, port, hasPort := strings.Cut(value, ":")
 	if strings.HasPrefix(value, "[") {
 		h, p, err := net.SplitHostPort(value)
-		if err != nil {
+		if _, addrErr := netip.ParseAddr(h); err != nil || addrErr != nil {
 			return f.message, f.hint
 		}
-		host, port = h, p
+		port = p
 	} else if bad := badHost(host); bad != "" {
 		return bad, f.hint
 	}

@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(strings.Replace(base, r.old, strings.Replace(r.bad, mark, "", 1), 1), strings.TrimSpace(r.bad))
 	}
 	f.Fuzz(func(t *testing.T, text, secret string) {
-		if len(text) > 64<<10 {
+		if len(text) > 4<<10 {
 			t.Skip("larger than what shows anything new")
 		}
 		c, err := parse(text)
@@ -55,10 +55,10 @@ func checkSecret(t *testing.T, secret string) {
 	t.Helper()
 	const canary = "kEt7Qz-canary"
 	value := canary + secret + canary
-	for _, written := range []string{strconv.Quote(value), value, "'" + value + "'"} {
+	for i, written := range []string{strconv.Quote(value), value, "'" + value + "'"} {
 		text := strings.Replace(base, oldSource, entraStart+"client_secret: "+written+"}}", 1)
 		_, err := parse(text)
-		if err != nil && strings.Contains(err.Error(), canary) && !escapes(secret) {
+		if err != nil && strings.Contains(err.Error(), canary) && (i == 0 || !escapes(secret)) {
 			t.Errorf("the secret is repeated:\n%v", err)
 		}
 	}

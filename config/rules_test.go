@@ -91,6 +91,7 @@ func topRules() []rule {
 		{"a host with a scheme", "", "allow_hosts: [§'https://sso.example.com']", "allow_hosts: [sso.example.com]", "allow_hosts[0]", "a scheme or a path", "no scheme, no path, no wildcard"},
 		{"a host with a wildcard", "", "allow_hosts: [§'*.example.com']", "allow_hosts: ['a.example.com']", "allow_hosts[0]", "letters, digits, hyphens and dots", "no wildcard"},
 		{"a host with port 0", "", "allow_hosts: [§'a.example.com:0']", "allow_hosts: ['a.example.com:1']", "allow_hosts[0]", "the port is not a number", "host:port"},
+		{"a host in brackets that is no address", "", "allow_hosts: [§'[::g]:1']", "allow_hosts: ['[::1]:1']", "allow_hosts[0]", "is not a host", "host:port"},
 		{"a host twice", "", "allow_hosts: [a, §a]", "allow_hosts: [a, b]", "allow_hosts[1]", "stands twice: first at sfbroker.yaml:16:15", "keep one"},
 		{"a name with capitals", "", strings.Replace(secondUser, "weekly", "§Weekly_1", 1), strings.Replace(secondUser, "weekly", "weekly-1", 1), "callers.Weekly_1", "is not a name", `write "weekly-1"`},
 		{"a name twice", "", secondUser + "  §weekly: {connection: hr, key: {sha256: \"" + strings.Replace(otherHash, "1", "2", 1) + "\"}, allow: {read: [A]}}", secondUser, "callers.weekly", "the name is defined twice: first at sfbroker.yaml:16:3", "rename or remove"},

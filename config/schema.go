@@ -65,8 +65,10 @@ func value(t reflect.Type, f field) schema {
 	case reflect.Struct:
 		return object(t)
 	case reflect.Map:
-		return schema{"type": "object", "additionalProperties": false,
-			"patternProperties": schema{patterns["name"].String(): value(t.Elem(), f)}}
+		return schema{
+			"type": "object", "additionalProperties": false,
+			"patternProperties": schema{patterns["name"].String(): value(t.Elem(), f)},
+		}
 	case reflect.Slice:
 		s := schema{"type": "array", "uniqueItems": true, "items": value(t.Elem(), field{format: f.format, enum: f.enum})}
 		if f.required {

@@ -2,6 +2,7 @@ package odata_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -49,7 +50,7 @@ func benchmarkLinks(b *testing.B, document []byte) {
 		source.Reset(document)
 		l.Reset(source, testMap)
 		for {
-			if _, err := l.Read(p); err == io.EOF {
+			if _, err := l.Read(p); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				b.Fatal(err)

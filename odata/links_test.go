@@ -92,6 +92,10 @@ func TestLinksRewritten(t *testing.T) {
 			`{"__metadata":{"uri":"https://api012.successfactors.eu/User('\"\\')"},"v":"\\"}`,
 			`{"__metadata":{"uri":"http://127.0.0.1:8020/User('\"\\')"},"v":"\\"}`,
 		},
+		"backslash before a closing quote": {
+			`{"__metadata":{"type":"a\\","uri":"https://api012.successfactors.eu/x\\"},"b":"\\","__next":"https://api012.successfactors.eu/y"}`,
+			`{"__metadata":{"type":"a\\","uri":"http://127.0.0.1:8020/x\\"},"b":"\\","__next":"http://127.0.0.1:8020/y"}`,
+		},
 		"links of nested objects": {
 			`{"__metadata":{"a":{"uri":"https://api012.successfactors.eu/data","__deferred":{"uri":"https://api012.successfactors.eu/l"},"b":[{"uri":"x"},["uri"]]},"uri":"https://api012.successfactors.eu/m"},"uri":"https://api012.successfactors.eu/data"}`,
 			`{"__metadata":{"a":{"uri":"https://api012.successfactors.eu/data","__deferred":{"uri":"http://127.0.0.1:8020/l"},"b":[{"uri":"x"},["uri"]]},"uri":"http://127.0.0.1:8020/m"},"uri":"https://api012.successfactors.eu/data"}`,
@@ -255,6 +259,24 @@ func TestInvalidLinkMapGivesNothing(t *testing.T) {
 		if !errors.As(err, &linkErr) || linkErr.Reason != odata.LinkMapInvalid || got != "" {
 			t.Errorf("%+v: %q, %v", m, got, err)
 		}
+	}
+}
+
+// What a reader learned of one upstream must not serve for the next.
+func TestResetForgetsTheMap(t *testing.T) {
+	const document = `{"__next":"https://api012.successfactors.eu/x"}`
+	l := odata.NewLinkReader(strings.NewReader(document), testMap)
+	if _, err := io.ReadAll(l); err != nil {
+		t.Fatal(err)
+	}
+	l.Reset(strings.NewReader(document), odata.LinkMap{Upstream: testMap.Upstream, Public: "https://broker.example"})
+	if got, err := io.ReadAll(l); err != nil || string(got) != `{"__next":"https://broker.example/x"}` {
+		t.Errorf("other public address: %s, %v", got, err)
+	}
+	l.Reset(strings.NewReader(document), odata.LinkMap{Upstream: "https://api4.successfactors.com", Public: testMap.Public})
+	var linkErr *odata.LinkError
+	if got, err := io.ReadAll(l); !errors.As(err, &linkErr) || linkErr.Reason != odata.LinkForeign {
+		t.Errorf("other upstream: %s, %v", got, err)
 	}
 }
 

@@ -142,8 +142,8 @@ func optionText(o option, raw string) (string, *Refusal) {
 	if bad && (o != optionFilter || strings.Contains(raw, "%27") || !onlyQuoted(raw, false, isBadEscape)) {
 		return "", malformed(ReasonQueryEscape, "the value of "+o.String()+" holds an escape that is none")
 	}
-	if o == optionFilter && (strings.Contains(text, "%27") || strings.Contains(text, "%25")) && holdsEscape(text) {
-		return "", malformed(ReasonQueryDoubleEscape, "a quote or '%' in $filter is encoded twice")
+	if (o == optionFilter || o == optionOrderBy) && (strings.Contains(text, "%27") || strings.Contains(text, "%25")) && holdsEscape(text) {
+		return "", malformed(ReasonQueryDoubleEscape, "a quote or '%' in "+o.String()+" is encoded twice")
 	}
 	return text, nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,7 +136,8 @@ func StateDir(cfg *config.Config, env config.Env) (string, error) {
 	if cfg.State.Dir != "" {
 		return cfg.State.Dir, nil
 	}
-	if dir, ok := env.LookupEnv("STATE_DIRECTORY"); ok && dir != "" {
+	if dirs, ok := env.LookupEnv("STATE_DIRECTORY"); ok && dirs != "" {
+		dir, _, _ := strings.Cut(dirs, ":") // systemd lists all of a unit's, ours first
 		return dir, nil
 	}
 	if dir, ok := env.LookupEnv("XDG_STATE_HOME"); ok && dir != "" {

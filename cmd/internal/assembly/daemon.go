@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,7 @@ type Daemon struct {
 	audit  io.Closer
 	proxy  net.Addr
 	admin  net.Addr
+	once   sync.Once
 }
 
 // door is a listener and what is served on it.
@@ -58,7 +60,7 @@ func (h *House) Open() (d *Daemon, err error) {
 	}
 	guard, err := h.openGuard()
 	if err != nil {
-		return d, err
+		return d, config.Problems{h.problem("state.dir", err)}
 	}
 	proxy, err := d.listen("proxy", "proxy.listen", h.cfg.Proxy.Listen)
 	if err != nil {
@@ -156,10 +158,10 @@ func (d *Daemon) api(c admin.Config) (*admin.API, error) {
 	h := d.house
 	file, err := TokenFile(h.cfg, h.opts.Env)
 	if err != nil {
-		return nil, err
+		return nil, config.Problems{h.problem("state.dir", err)}
 	}
 	if c.Token, err = adminToken(file); err != nil {
-		return nil, err
+		return nil, config.Problems{h.problem("admin.token_file", err)}
 	}
 	o, err := d.listen("admin", "admin.listen", h.cfg.Admin.Listen)
 	if err != nil {
@@ -290,8 +292,10 @@ func (d *Daemon) drain() error {
 	return errors.Join(errs...)
 }
 
-// Close ends everything at once. It may be called twice.
-func (d *Daemon) Close() {
+// Close ends everything at once and returns when all of it has ended. It may be called twice, also at the same time.
+func (d *Daemon) Close() { d.once.Do(d.close) }
+
+func (d *Daemon) close() {
 	for _, o := range d.doors {
 		if o.server != nil {
 			_ = o.server.Close() // nothing is left to do about a listener that does not close
@@ -300,11 +304,9 @@ func (d *Daemon) Close() {
 	}
 	if d.broker != nil {
 		d.broker.Close()
-		d.broker = nil
 	}
 	d.house.Close()
 	if d.audit != nil {
 		_ = d.audit.Close() // each record was written whole
-		d.audit = nil
 	}
 }
