@@ -2,7 +2,6 @@
 package admin
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 
 	"sfbroker/audit"
 	"sfbroker/broker"
-	"sfbroker/oauthclient"
 )
 
 // Access says who may use a route.
@@ -30,10 +28,9 @@ const (
 // Config is what New needs. All fields are required but where said otherwise.
 type Config struct {
 	Broker *broker.Broker
-	Guard  *oauthclient.Guard
 	Audit  *audit.Log
-	// Token is the operators' bearer token. An empty one lets nobody in but by the socket.
-	Token oauthclient.Secret
+	// Token reports whether a presented bearer token is the operators', in constant time.
+	Token func(presented string) bool
 	// Hosts reports whether a Host header names this listener, against DNS rebinding.
 	Hosts func(host string) bool
 	// Gatherer gives the metrics.
@@ -158,8 +155,7 @@ func (a *API) byToken(r *http.Request) *failure {
 		return &failure{http.StatusUnauthorized, "token_missing", "send the token of the daemon's token file as Authorization: Bearer"}
 	}
 	scheme, presented, _ := strings.Cut(values[0], " ")
-	want := a.cfg.Token.Reveal()
-	if !strings.EqualFold(scheme, "Bearer") || want == "" || subtle.ConstantTimeCompare([]byte(presented), []byte(want)) != 1 {
+	if !strings.EqualFold(scheme, "Bearer") || !a.cfg.Token(presented) {
 		return &failure{http.StatusUnauthorized, "token_wrong", "the token is not the one of the daemon's token file"}
 	}
 	return nil

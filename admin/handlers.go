@@ -139,8 +139,7 @@ func (a *API) unlock(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record("unlock", c.Name(), body.Reason); err != nil {
 		return err
 	}
-	cfg := c.Config()
-	if err := a.cfg.Guard.Unlock(cfg.Application.TokenURL, cfg.Application.ClientID); err != nil {
+	if err := c.Unlock(); err != nil {
 		return fmt.Errorf("unlocking %q: %w", c.Name(), err)
 	}
 	return writeJSON(w, http.StatusOK, NewConnection(c.Status()))

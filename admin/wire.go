@@ -5,7 +5,6 @@ import (
 
 	"sfbroker/broker"
 	"sfbroker/broker/check"
-	"sfbroker/broker/diagnosis"
 )
 
 // Finding is a finding on the wire: all that an operator may read of it.
@@ -29,7 +28,7 @@ type Finding struct {
 }
 
 // NewFinding puts f on the wire; nil stays nil.
-func NewFinding(f *diagnosis.Finding) *Finding {
+func NewFinding(f *broker.Finding) *Finding {
 	if f == nil {
 		return nil
 	}

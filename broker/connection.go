@@ -127,7 +127,9 @@ func (c *Connection) assert(ctx context.Context) (oauthclient.Assertion, error) 
 }
 
 // Token returns a usable AT2, see Keeper.Token.
-func (c *Connection) Token(ctx context.Context) (oauthclient.Token, error) { return c.keeper.Token(ctx) }
+func (c *Connection) Token(ctx context.Context) (oauthclient.Token, error) {
+	return c.keeper.Token(ctx)
+}
 
 // ForceToken makes a fresh exchange, at most one a minute, see Keeper.Force.
 func (c *Connection) ForceToken(ctx context.Context) (oauthclient.Token, error) {
@@ -140,6 +142,12 @@ func (c *Connection) TokenState() oauthclient.KeeperState { return c.keeper.Stat
 // Lockout returns the state of the lockout guard for the connection's client ID.
 func (c *Connection) Lockout() oauthclient.GuardState {
 	return c.cfg.Guard.State(c.cfg.Application.TokenURL, c.cfg.Application.ClientID)
+}
+
+// Unlock forgets the failed logons of the connection's client ID, at an operator's word. A lock at IAS itself stays.
+func (c *Connection) Unlock() error {
+	c.refusal.Store(nil)
+	return c.cfg.Guard.Unlock(c.cfg.Application.TokenURL, c.cfg.Application.ClientID)
 }
 
 // Exclusive waits until no other test of this connection runs and returns the way to end this one.

@@ -17,6 +17,9 @@ import (
 	"sfbroker/workload"
 )
 
+// Finding is a finding of the catalogue, for packages that know the broker only.
+type Finding = diagnosis.Finding
+
 func find(code diagnosis.Code) diagnosis.Finding {
 	return diagnosis.Finding{Entry: diagnosis.Lookup(code)}
 }

@@ -28,7 +28,7 @@ func parseURL(raw string) (u *url.URL, message, hint string) {
 		return nil, "holds a blank, a backslash or a character beyond ASCII", "write the host in its ASCII form (xn--...) and type the URL again"
 	case err != nil:
 		return nil, "is not a URL", form
-	case strings.Contains(u.Host, "@"):
+	case u.User != nil || strings.Contains(u.Host, "@"):
 		return nil, "holds a user before the @", "remove everything between // and @"
 	case u.Scheme != "https" && u.Scheme != "http", !strings.HasPrefix(raw, u.Scheme+"://"), u.Host == "":
 		return nil, "is not an absolute http or https URL", form

@@ -79,7 +79,7 @@ func PostForm(ctx context.Context, c *http.Client, tokenURL string, form url.Val
 	if err != nil {
 		return Response{}, &Error{Kind: KindUnavailable, Err: hideEchoes(err, secrets), sent: sent.Load()}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	received := now().Round(0)
 	body, readErr := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
 	a := answer{resp: resp, body: body, readErr: readErr, received: received, secrets: secrets}

@@ -20,7 +20,9 @@ import (
 func exchange(t *testing.T, answer reply) (oauthclient.Response, error) {
 	t.Helper()
 	s := newIAS(t, answer)
-	r, err := oauthclient.Exchange(t.Context(), client(t), application(s.tokenURL()), assertion(), newClock().Now)
+	c := client(t)
+	c.CheckRedirect = nil // the package's own policy must hold with any client
+	r, err := oauthclient.Exchange(t.Context(), c, application(s.tokenURL()), assertion(), newClock().Now)
 	if n := s.asked.Load(); n != 1 {
 		t.Errorf("IAS was asked %d times, want exactly 1", n)
 	}
@@ -270,7 +272,7 @@ func TestTransportFailuresDoNotCount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		go func() {
 			c, err := l.Accept()
 			if err != nil {

@@ -20,6 +20,7 @@ const (
 // fly does one exchange and publishes its result.
 func (k *Keeper) fly(stopped, abandoned context.Context, f *flight) {
 	f.held, f.err = k.exchange(stopped, abandoned)
+	k.showLockout(f.err)
 	now := k.now()
 	k.mu.Lock()
 	k.flight, k.attempted = nil, true
@@ -59,7 +60,6 @@ func (k *Keeper) explainLocked(err error) error {
 // settles and checks what came. Acquiring ends with stopped, asking with abandoned.
 func (k *Keeper) exchange(stopped, abandoned context.Context) (*heldToken, error) {
 	app, guard := k.cfg.Application, k.cfg.Guard
-	defer k.showLockout()
 	if err := guard.blocked(app.TokenURL, app.ClientID); err != nil {
 		return nil, err
 	}
@@ -121,12 +121,14 @@ func (k *Keeper) reserve(stopped context.Context, like AssertionLike) (*Try, err
 	}
 }
 
-func (k *Keeper) showLockout() {
+func (k *Keeper) showLockout(err error) {
 	if k.cfg.Metrics == nil {
 		return
 	}
 	s := k.cfg.Guard.State(k.cfg.Application.TokenURL, k.cfg.Application.ClientID)
-	k.cfg.Metrics.lockout(k.cfg.Name, s.FailedLogons, s.NeedsOperator || s.FailedLogons >= failedLogonBudget)
+	var e *Error
+	byIAS := errors.As(err, &e) && e.Kind == KindLocked
+	k.cfg.Metrics.lockout(k.cfg.Name, s.FailedLogons, byIAS || s.NeedsOperator || s.FailedLogons >= failedLogonBudget)
 }
 
 // hold computes, once, how long a token may serve and when to renew it. For the

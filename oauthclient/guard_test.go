@@ -522,7 +522,7 @@ func (s *lockingIAS) ask(good bool, meanwhile func()) {
 // guards over one directory and checks on IAS's side what arrives, in the order
 // in which it arrives there.
 func TestGuardNeverSpendsMoreThanTheBudget(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			c, dir := newClock(), t.TempDir()
 			var s lockingIAS
@@ -535,7 +535,7 @@ func TestGuardNeverSpendsMoreThanTheBudget(t *testing.T) {
 						if r.IntN(4) == 0 {
 							g = openGuard(t, dir, c)
 						}
-						oneTry(t, g, &s, c, r, 0.1+0.07*float64(seed))
+						oneTry(t, g, &s, c, r, 0.1+0.1*float64(seed))
 					}
 				})
 			}

@@ -114,7 +114,7 @@ func (s *fileStore) read(k guardKey) (*guardRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxRecordSize+1))
 	switch {
 	case err != nil:

@@ -222,6 +222,34 @@ func neverExpired(t *testing.T, life, skew time.Duration) {
 	}
 }
 
+func TestKeeperCountsExpiresInFromTheRequest(t *testing.T) {
+	c := newClock()
+	s := newIAS(t, func(w http.ResponseWriter, r *http.Request) {
+		answer := issue(func() time.Time { return c.Now().Add(50 * time.Minute) }, time.Hour) // IAS's clock is ahead
+		c.Add(10 * time.Minute)                                                               // a slow answer
+		answer(w, r)
+	})
+	k := keeper(t, s, c)
+	mustToken(t, k)
+	if want := start.Add(time.Hour - 30*time.Second); !k.UsableUntil().Equal(want) {
+		t.Errorf("usable until %v, want %v", k.UsableUntil(), want)
+	}
+}
+
+func TestKeeperMetricSaysLockedWhenIASDoes(t *testing.T) {
+	c := newClock()
+	reg := prometheus.NewRegistry()
+	s := newIAS(t, refusal(401, "invalid_client", "", "X-message-code: PASSWORD_LOCKED"))
+	k := keeper(t, s, c, func(cfg *oauthclient.KeeperConfig) { cfg.Metrics = oauthclient.NewMetrics(reg) })
+	_, err := k.Token(t.Context())
+	wantKind(t, err, oauthclient.KindLocked, true)
+	const want = `# HELP sfbroker_ias_locked 1 while the lockout guard or IAS itself lets no logon of the connection's client ID through, as of the last attempt.
+# TYPE sfbroker_ias_locked gauge
+sfbroker_ias_locked{connection="hr-prod"} 1
+`
+	must(t, testutil.GatherAndCompare(reg, strings.NewReader(want), "sfbroker_ias_locked"))
+}
+
 func TestKeeperClockSetBackRevivesNothing(t *testing.T) {
 	c := newClock()
 	s := newIAS(t, issue(c.Now, time.Hour))

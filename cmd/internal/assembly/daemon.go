@@ -22,6 +22,7 @@ import (
 	"sfbroker/audit"
 	"sfbroker/broker"
 	"sfbroker/config"
+	"sfbroker/oauthclient"
 )
 
 // Daemon is a running house.
@@ -80,7 +81,7 @@ func (h *House) Open() (d *Daemon, err error) {
 		return d, err
 	}
 	api, err := d.api(admin.Config{
-		Broker: d.broker, Guard: guard, Audit: auditLog, Gatherer: h.registry, Logger: h.logger, Now: h.opts.Now, Version: h.opts.Version,
+		Broker: d.broker, Audit: auditLog, Gatherer: h.registry, Logger: h.logger, Now: h.opts.Now, Version: h.opts.Version,
 	})
 	if err != nil {
 		return d, err
@@ -160,9 +161,11 @@ func (d *Daemon) api(c admin.Config) (*admin.API, error) {
 	if err != nil {
 		return nil, config.Problems{h.problem("state.dir", err)}
 	}
-	if c.Token, err = adminToken(file); err != nil {
+	token, err := adminToken(file)
+	if err != nil {
 		return nil, config.Problems{h.problem("admin.token_file", err)}
 	}
+	c.Token = func(presented string) bool { return token.Equal(oauthclient.NewSecret(presented)) }
 	o, err := d.listen("admin", "admin.listen", h.cfg.Admin.Listen)
 	if err != nil {
 		return nil, err
