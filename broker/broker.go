@@ -49,7 +49,8 @@ type Broker struct {
 	connections map[string]*Connection
 	public      map[string]string // host and port in lower case to public URL
 	draining    atomic.Bool
-	buffers     sync.Pool
+	buffers     sync.Pool // of *[]byte
+	links       sync.Pool // of *odata.LinkReader, whose buffers are worth keeping
 }
 
 // New returns a Broker. It refuses a configuration in which a caller has no connection.

@@ -68,7 +68,8 @@ func TestAllowanceHasADeniedNeighbour(t *testing.T) {
 	}{
 		{rule: "entity set listed", target: "/odata/v2/User"},
 		{"entity set not listed", "/odata/v2/PerNationalId", nil, diagnosis.PolicyDenied, "not_granted"},
-		{"entity set in other letter case", "/odata/v2/user", nil, diagnosis.PolicyDenied, "not_granted"},
+		{"entity set with a longer name", "/odata/v2/UserX", nil, diagnosis.PolicyDenied, "not_granted"},
+		{"entity set in other letter case", "/odata/v2/user", nil, diagnosis.NotAnalysed, "function_import"},
 		{rule: "expand listed", target: "/odata/v2/PerPerson?$expand=employmentNav"},
 		{"expand not listed", "/odata/v2/PerPerson?$expand=employmentNav/jobInfoNav", nil, diagnosis.PolicyDenied, "not_granted"},
 		{"navigation in the path not listed", "/odata/v2/PerPerson('1')/nationalIdNav", nil, diagnosis.PolicyDenied, "not_granted"},

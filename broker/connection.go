@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sfbroker/broker/diagnosis"
 	"sfbroker/broker/upstream"
 	"sfbroker/oauthclient"
 	"sfbroker/trust"
@@ -55,7 +54,6 @@ type Connection struct {
 	upstream *upstream.Client
 	health   *health
 	identity atomic.Pointer[trust.Identity]
-	refusal  atomic.Pointer[diagnosis.Finding] // the last refusal of IAS that counted
 	testing  chan struct{}
 }
 
@@ -146,7 +144,6 @@ func (c *Connection) Lockout() oauthclient.GuardState {
 
 // Unlock forgets the failed logons of the connection's client ID, at an operator's word. A lock at IAS itself stays.
 func (c *Connection) Unlock() error {
-	c.refusal.Store(nil)
 	return c.cfg.Guard.Unlock(c.cfg.Application.TokenURL, c.cfg.Application.ClientID)
 }
 

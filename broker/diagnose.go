@@ -96,11 +96,13 @@ func (c *Connection) fromGuard(e *oauthclient.GuardError) diagnosis.Finding {
 	if e.Reason == oauthclient.GuardUnsafeState {
 		f := find(diagnosis.GuardState)
 		f.Detail = e.Error()
+		f.Hints = nonEmpty(e.Hint)
 		return f
 	}
 	var f diagnosis.Finding
-	if last := c.refusal.Load(); last != nil {
-		f = *last
+	var ias *oauthclient.Error
+	if errors.As(e.Err, &ias) {
+		f = c.fromIAS(ias)
 		f.Hints = append(f.Hints, "an earlier refusal is not repeated, since five of them lock the client ID")
 	} else {
 		f = find(diagnosis.IASGuarded)
@@ -131,10 +133,14 @@ func (c *Connection) fromIAS(e *oauthclient.Error) diagnosis.Finding {
 	case oauthclient.KindUnavailable, oauthclient.KindGarbled, oauthclient.KindThrottled:
 		f.Expected = "a token from " + c.cfg.Application.TokenURL
 	}
-	if e.FailedLogon {
-		c.refusal.Store(&f)
-	}
 	return f
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func received(e *oauthclient.Error) string {

@@ -170,13 +170,24 @@ func (x *exchange) respond(a *answer) {
 	}
 	x.status, x.origin = a.Status, ""
 	if x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		x.deadline()
 		x.w.WriteHeader(a.Status)
 		return
 	}
 	var body io.Reader = a.Body
 	if kind.links {
-		links := odata.NewLinkReader(a.Body, odata.LinkMap{Upstream: x.conn.origin(), Public: x.public})
-		defer func() { x.b.cfg.Metrics.rewrote(x.conn.Name(), links.Links()) }()
+		turn := odata.LinkMap{Upstream: x.conn.origin(), Public: x.public}
+		links, ok := x.b.links.Get().(*odata.LinkReader)
+		if ok {
+			links.Reset(a.Body, turn)
+		} else {
+			links = odata.NewLinkReader(a.Body, turn)
+		}
+		defer func() {
+			x.b.cfg.Metrics.rewrote(x.conn.Name(), links.Links())
+			links.Reset(nil, turn)
+			x.b.links.Put(links)
+		}()
 		body = links
 	}
 	x.stream(a.Status, body)

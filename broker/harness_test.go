@@ -98,7 +98,7 @@ func (l *lines) set(f func(*lines)) {
 // clock is a hand-driven clock.
 type clock struct{ offset atomic.Int64 }
 
-func (c *clock) Now() time.Time         { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
 func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
 // ias is a token endpoint. It fails the test on any request but the documented one.
@@ -236,7 +236,9 @@ func (s *system) last(t testing.TB) seen {
 	return all[len(all)-1]
 }
 
-func page(body string) http.HandlerFunc { return reply(http.StatusOK, "application/json;charset=utf-8", body) }
+func page(body string) http.HandlerFunc {
+	return reply(http.StatusOK, "application/json;charset=utf-8", body)
+}
 
 func reply(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {

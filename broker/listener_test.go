@@ -128,26 +128,22 @@ func TestSmugglingPoisonsNothing(t *testing.T) {
 		"obfuscated TE":      "GET /odata/v2/User HTTP/1.1\r\n" + own + "Transfer-Encoding: xchunked\r\n\r\n" + hidden,
 		"TE with a tab":      "GET /odata/v2/User HTTP/1.1\r\n" + own + "Transfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n" + hidden,
 		"blank before colon": "GET /odata/v2/User HTTP/1.1\r\n" + own + "Content-Length : 5\r\n\r\n" + hidden,
-		"folded header":      "GET /odata/v2/User HTTP/1.1\r\n" + own + "X-A: b\r\n Content-Length: 5\r\n\r\n" + hidden,
 		"body of a denial":   "GET /odata/v2/PerNationalId HTTP/1.1\r\n" + own + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(hidden)) + hidden,
 	} {
 		before := len(h.sf.requests())
 		answers, err := h.raw(text, 2)
 		for _, a := range answers {
-			if a.status == http.StatusOK && name != "folded header" {
+			if a.status == http.StatusOK {
 				t.Errorf("%s: an ambiguous request was answered with 200", name)
 			}
 		}
-		if err == nil && name != "folded header" {
+		if err == nil {
 			t.Errorf("%s: the connection serves on: %d, %d", name, answers[0].status, answers[1].status)
 		}
 		for _, r := range h.sf.requests()[before:] {
-			if strings.Contains(r.target, "smuggled") && name != "folded header" {
+			if strings.Contains(r.target, "smuggled") {
 				t.Errorf("%s: the hidden request was sent", name)
 			}
-		}
-		if a := h.get("/odata/v2/User?next", nil); a.status != http.StatusBadRequest && a.status != http.StatusForbidden && a.status != http.StatusOK {
-			t.Errorf("%s: the next request gets %d", name, a.status)
 		}
 		if a := h.get("/odata/v2/User?$top=7", nil); a.status != http.StatusOK || h.sf.last(t).target != "/odata/v2/User?$top=7" {
 			t.Errorf("%s: the next request gets %d", name, a.status)

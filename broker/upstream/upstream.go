@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,6 +34,7 @@ type Client struct {
 	transport http.RoundTripper
 	sessions  *sessions
 	stall     time.Duration
+	inflaters sync.Pool // of *gzip.Reader: its tables cost more than a small page
 }
 
 // New returns a Client.
@@ -110,7 +112,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 		return nil, fmt.Errorf("calling %s: %w", c.api.Host, err)
 	}
 	c.sessions.keep(r.Session, resp.Cookies())
-	body := &body{raw: resp.Body, watch: watch, ctx: ctx, cancel: cancel}
+	body := &body{raw: resp.Body, watch: watch, ctx: ctx, cancel: cancel, inflaters: &c.inflaters}
 	if err := body.open(r.Method, resp); err != nil {
 		_ = body.Close() // the answer is given up; err says why
 		return nil, err
@@ -144,6 +146,9 @@ type body struct {
 	watch  *watchdog
 	ctx    context.Context //nolint:containedctx // the life of the answer, which the watchdog ends
 	cancel context.CancelCauseFunc
+
+	inflaters *sync.Pool
+	inflate   *gzip.Reader
 }
 
 func (b *body) open(method string, resp *http.Response) error {
@@ -159,11 +164,15 @@ func (b *body) open(method string, resp *http.Response) error {
 	case "", "identity":
 		return nil
 	case "gzip":
-		inflate, err := gzip.NewReader(b.raw)
-		if err != nil {
+		if pooled, ok := b.inflaters.Get().(*gzip.Reader); ok {
+			b.inflate = pooled
+		} else {
+			b.inflate = new(gzip.Reader)
+		}
+		if err := b.inflate.Reset(b.raw); err != nil {
 			return fmt.Errorf("reading a gzip answer of %s: %w", resp.Request.URL.Host, unexpected(err))
 		}
-		b.in = inflate
+		b.in = b.inflate
 		return nil
 	default:
 		return fmt.Errorf("the answer of %s is in an encoding that was not asked for", resp.Request.URL.Host)
@@ -190,12 +199,20 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the answer; what was not read is not waited for.
+// Close ends the answer; what was not read is not waited for. Nothing may be read afterwards.
 func (b *body) Close() error {
 	b.watch.stop()
 	b.cancel(nil)
+	if b.inflate != nil {
+		b.inflaters.Put(b.inflate)
+		b.inflate, b.in = nil, closed{}
+	}
 	return b.raw.Close()
 }
+
+type closed struct{}
+
+func (closed) Read([]byte) (int, error) { return 0, http.ErrBodyReadAfterClose }
 
 // watchdog calls expire when progress was not called for a while.
 type watchdog struct {

@@ -139,7 +139,15 @@ func (d *Daemon) server(h http.Handler, name string) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ConnState:         clearDeadline,
 		ErrorLog:          log.New(quiet{d.house.logger, name}, "", 0),
+	}
+}
+
+// clearDeadline keeps the write deadline of one answer from reaching into the next request of a kept-alive connection.
+func clearDeadline(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		_ = c.SetWriteDeadline(time.Time{}) // a closed connection has none to clear
 	}
 }
 

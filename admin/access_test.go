@@ -1,0 +1,243 @@
+package admin_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"sfbroker/admin"
+)
+
+// split makes a request line of a route's pattern.
+func split(t *testing.T, pattern string) (method, target string) {
+	t.Helper()
+	method, target, ok := strings.Cut(pattern, " ")
+	if !ok {
+		t.Fatalf("route %q names no method", pattern)
+	}
+	return method, strings.ReplaceAll(target, "{name}", first)
+}
+
+// bodyOf is what a route needs to be sent.
+func bodyOf(target string) string {
+	if strings.HasSuffix(target, "/unlock") {
+		return `{"reason":"rule mended"}`
+	}
+	return ""
+}
+
+// TestOpenRoutes: what is open is listed here once more. Whoever opens a route has to say so in two places.
+func TestOpenRoutes(t *testing.T) {
+	var open []string
+	for _, r := range admin.Routes() {
+		switch r.Access {
+		case admin.Open:
+			open = append(open, r.Pattern)
+		case admin.Operator:
+		default:
+			t.Errorf("%s has the access %q", r.Pattern, r.Access)
+		}
+		if r.Summary == "" {
+			t.Errorf("%s has no summary", r.Pattern)
+		}
+	}
+	slices.Sort(open)
+	want := []string{"GET /livez", "GET /metrics", "GET /readyz", "GET /startupz"}
+	if !slices.Equal(open, want) {
+		t.Errorf("open routes are %q, want %q", open, want)
+	}
+}
+
+// TestEveryRouteIsGuarded sends each operator route in each way that must not open it, beside the one way that does.
+func TestEveryRouteIsGuarded(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	ways := []struct {
+		rule   string
+		change func(*http.Request)
+		status int
+		code   string
+	}{
+		{"no token", func(r *http.Request) { r.Header.Del("Authorization") }, 401, "token_missing"},
+		{"a wrong token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+strings.Replace(token, "A", "B", 1)) }, 401, "token_wrong"},
+		{"a token that is only begun", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token[:20]) }, 401, "token_wrong"},
+		{"an empty token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer ") }, 401, "token_wrong"},
+		{"the token as Basic", func(r *http.Request) { r.SetBasicAuth("operator", token) }, 401, "token_wrong"},
+		{"a caller's key", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+h.key) }, 401, "token_wrong"},
+		{"the token in the query", func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.URL.RawQuery = "access_token=" + token + "&token=" + token
+		}, 401, "token_missing"},
+		{"the token in a cookie", func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.AddCookie(&http.Cookie{Name: "token", Value: token})
+		}, 401, "token_missing"},
+		{"two Authorization headers", func(r *http.Request) { r.Header.Add("Authorization", "Bearer "+token) }, 401, "token_missing"},
+		{"a foreign Origin", func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 403, "origin_refused"},
+		{"an Origin of null", func(r *http.Request) { r.Header.Set("Origin", "null") }, 403, "origin_refused"},
+		{"another site's page", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403, "origin_refused"},
+		{"the same site's other host", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") }, 403, "origin_refused"},
+		{"a name rebound to our address", func(r *http.Request) { r.Host = "evil.example:8021" }, 421, "host_unknown"},
+		{"our host with another port", func(r *http.Request) { r.Host = "127.0.0.1:9999" }, 421, "host_unknown"},
+	}
+	guarded := 0
+	for _, route := range admin.Routes() {
+		if route.Access != admin.Operator {
+			continue
+		}
+		guarded++
+		method, target := split(t, route.Pattern)
+		for _, way := range ways {
+			before := h.audit.text()
+			r := asOperator(newRequest(t, method, target, bodyOf(target)))
+			way.change(r)
+			w := httptest.NewRecorder()
+			h.api.Handler().ServeHTTP(w, r)
+			if w.Code != way.status || code(t, w) != way.code {
+				t.Errorf("%s with %s: %d %s, want %d %s", route.Pattern, way.rule, w.Code, w.Body, way.status, way.code)
+			}
+			if challenge := w.Header().Get("WWW-Authenticate"); (w.Code == 401) != strings.HasPrefix(challenge, "Bearer ") {
+				t.Errorf("%s with %s: %d with the challenge %q", route.Pattern, way.rule, w.Code, challenge)
+			}
+			if h.audit.text() != before {
+				t.Errorf("%s with %s: something was done", route.Pattern, way.rule)
+			}
+		}
+		if w := h.ask(t, method, target, bodyOf(target)); w.Code != http.StatusOK {
+			t.Errorf("%s with the token: %d %s", route.Pattern, w.Code, w.Body)
+		}
+		w := httptest.NewRecorder()
+		r := asOperator(newRequest(t, method, target, bodyOf(target)))
+		r.Header.Set("Sec-Fetch-Site", "none")
+		if h.api.Handler().ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Errorf("%s typed into an address bar, with the token: %d %s", route.Pattern, w.Code, w.Body)
+		}
+	}
+	if guarded == 0 {
+		t.Fatal("no route is guarded")
+	}
+}
+
+func TestOpenRoutesNeedNothing(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	for _, route := range admin.Routes() {
+		if route.Access != admin.Open {
+			continue
+		}
+		method, target := split(t, route.Pattern)
+		r := newRequest(t, method, target, "")
+		r.Host = "10.0.0.7:9000" // as a scraper or a kubelet asks
+		w := httptest.NewRecorder()
+		if h.api.Handler().ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", route.Pattern, w.Code, w.Body)
+		}
+	}
+}
+
+// TestProbeHandlerServesOnlyOpenRoutes: the listener that may stand open has nothing else, even for the right token.
+func TestProbeHandlerServesOnlyOpenRoutes(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	for _, route := range admin.Routes() {
+		method, target := split(t, route.Pattern)
+		want := http.StatusOK
+		if route.Access != admin.Open {
+			want = http.StatusNotFound
+		}
+		w := httptest.NewRecorder()
+		if h.api.ProbeHandler().ServeHTTP(w, asOperator(newRequest(t, method, target, bodyOf(target)))); w.Code != want {
+			t.Errorf("%s: %d, want %d", route.Pattern, w.Code, want)
+		}
+	}
+}
+
+func TestNothingElseIsServed(t *testing.T) {
+	h := newHouse(t, connections())
+	for _, target := range []string{"/", "/v1", "/v1/", "/debug/pprof/", "/debug/vars", "/metrics/", "/v1/connections/", "/v1/status/x", "/odata/v2/PerPerson"} {
+		if w := h.ask(t, http.MethodGet, target, ""); w.Code != http.StatusNotFound {
+			t.Errorf("GET %s: %d", target, w.Code)
+		}
+	}
+	for _, target := range []string{"/v1/status", "/metrics", "/readyz"} {
+		if w := h.ask(t, http.MethodPost, target, ""); w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("POST %s: %d", target, w.Code)
+		}
+	}
+}
+
+// TestProxyServesNoAdminRoute: on the jobs' listener these are addresses that nobody may read, for whoever asks.
+func TestProxyServesNoAdminRoute(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	for _, route := range admin.Routes() {
+		method, target := split(t, route.Pattern)
+		for _, row := range []struct {
+			rule, authorization string
+			statuses            []int
+		}{
+			{"nobody", "", []int{401}},
+			{"the admin token", "Bearer " + token, []int{401}},
+			{"a caller's key", "Bearer " + h.key, []int{400, 403}},
+		} {
+			r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+			r.Host = "127.0.0.1:8020"
+			if row.authorization != "" {
+				r.Header.Set("Authorization", row.authorization)
+			}
+			w := httptest.NewRecorder()
+			h.broker.ServeHTTP(w, r)
+			var body struct {
+				Error struct {
+					Code    string
+					Message struct{ Value string }
+				}
+			}
+			body = decode[struct {
+				Error struct {
+					Code    string
+					Message struct{ Value string }
+				}
+			}](t, w)
+			if !slices.Contains(row.statuses, w.Code) || body.Error.Code == "" || body.Error.Message.Value == "" ||
+				body.Error.Code != w.Header().Get("Sfbroker-Error-Code") {
+				t.Errorf("%s on the proxy, for %s: %d %s", route.Pattern, row.rule, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+// TestSocketAsksForThePeer: the socket needs no token, but the kernel's word on who is at the other end.
+func TestSocketAsksForThePeer(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	for _, route := range admin.Routes() {
+		method, target := split(t, route.Pattern)
+		for _, row := range []struct {
+			rule   string
+			own    bool
+			change func(*http.Request)
+			code   string
+		}{
+			{"the own user", true, func(*http.Request) {}, ""},
+			{"another user", false, func(*http.Request) {}, "peer_refused"},
+			{"another user with the token", false, func(r *http.Request) { asOperator(r) }, "peer_refused"},
+			{"the own user's browser", true, func(r *http.Request) { r.Header.Set("Origin", "http://sfbroker") }, "origin_refused"},
+		} {
+			want := row.code
+			if route.Access == admin.Open {
+				want = ""
+			}
+			r := newRequest(t, method, target, bodyOf(target))
+			r.Host = "sfbroker"
+			row.change(r)
+			w := httptest.NewRecorder()
+			h.api.SocketHandler(func(*http.Request) bool { return row.own }).ServeHTTP(w, r)
+			if code(t, w) != want || (want == "") != (w.Code == http.StatusOK) || want != "" && w.Code != http.StatusForbidden {
+				t.Errorf("%s for %s: %d %s, want code %q", route.Pattern, row.rule, w.Code, w.Body, want)
+			}
+		}
+	}
+}
