@@ -55,10 +55,14 @@ type Connection struct {
 	health   *health
 	identity atomic.Pointer[trust.Identity]
 	testing  chan struct{}
+	recovery *recovery
 }
 
 // NewConnection starts a connection: its keeper begins to obtain AT2 at once, in the background.
 func NewConnection(cfg ConnectionConfig) (*Connection, error) {
+	if len(cfg.Probes) == 0 {
+		return nil, fmt.Errorf("connection %q: no entity set to test it with", cfg.Name)
+	}
 	up, err := upstream.New(upstream.Config{API: cfg.API, Transport: cfg.APITransport, Now: cfg.Now})
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: %w", cfg.Name, err)
@@ -70,6 +74,7 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 		Guard: cfg.Guard, Now: cfg.Now, Logger: cfg.Logger, Metrics: cfg.TokenMetrics,
 		OnReplace: func(oauthclient.Token) { up.DropSessions() },
 	})
+	c.recovery = startRecovery(c)
 	return c, nil
 }
 
@@ -84,6 +89,7 @@ func (c *Connection) Probes() []string { return slices.Clone(c.cfg.Probes) }
 
 // Close stops the keeper and forgets the sessions.
 func (c *Connection) Close() {
+	c.recovery.close()
 	c.keeper.Close()
 	c.upstream.DropSessions()
 	c.upstream.CloseIdle()

@@ -87,6 +87,10 @@ func fromSource(e *workload.Error, kind string) diagnosis.Finding {
 func fromRefusal(e *trust.Refusal) diagnosis.Finding {
 	f := find(trustCode(e.Reason))
 	f.Expected, f.Received, f.Hints, f.Detail = e.Expected, e.Received, e.Hints, string(e.Reason)
+	var keys *trust.KeySetError
+	if f.Received == "" && errors.As(e, &keys) {
+		f.Expected, f.Received = "the keys of "+keys.Issuer, strings.TrimSuffix(string(keys.Outcome)+": "+keys.Detail, ": ")
+	}
 	return f
 }
 
@@ -208,6 +212,9 @@ func (c *Connection) fromTransport(err error) diagnosis.Finding {
 	case errors.As(err, &unproven):
 		f = find(diagnosis.UpstreamGarbled)
 		f.Expected, f.Received = "an answer with a length or in chunks", "an answer that ends with its connection"
+	case errors.Is(err, upstream.ErrEncoding):
+		f = find(diagnosis.UpstreamGarbled)
+		f.Expected, f.Received = "an answer as it is or in gzip", "another encoding, or gzip that cannot be read"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		f = find(diagnosis.UpstreamGarbled)
 		f.Expected, f.Received = "a whole answer", "the connection broke off"

@@ -22,6 +22,8 @@ const maxErrorBody = 64 << 10
 type answer struct {
 	*upstream.Response
 	held []byte
+	// echoes says that held repeats our token, as debugging pages do: it must not go on to the caller.
+	echoes bool
 }
 
 // forward sends what was granted and passes the answer on.
@@ -32,7 +34,7 @@ func (x *exchange) forward(g granted) {
 		x.starved(err)
 		return
 	}
-	a, err := x.conn.call(ctx, upstream.Request{Method: g.request.Method, Target: g.request.Target, Header: upstreamHeader(x.r.Header, g.request), Session: x.caller.Name}, token)
+	a, err := x.conn.call(ctx, upstream.Request{Method: g.request.Method, Target: g.request.Target, Header: upstreamHeader(x.r.Header, g.request), Session: x.caller.Name, Once: g.request.Snapshot}, token)
 	if err != nil {
 		x.starved(err)
 		return
@@ -100,6 +102,7 @@ func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, e
 			return nil, &UpstreamError{Finding: c.fromTransport(err), Err: err}
 		}
 		a.held = held
+		a.echoes = bytes.Contains(held, []byte(strings.TrimPrefix(req.Authorization, "Bearer ")))
 	}
 	return a, nil
 }
@@ -126,10 +129,24 @@ func upstreamHeader(in http.Header, r *odata.Request) http.Header {
 			out[name] = values
 		}
 	}
-	if accept := in.Get("Accept"); (accept == "" || accept == "*/*") && !r.Metadata && !r.Count {
+	for _, name := range hopByHop(in) {
+		out.Del(name)
+	}
+	if accept := out.Get("Accept"); (accept == "" || accept == "*/*") && !r.Metadata && !r.Count {
 		out.Set("Accept", "application/json") // SuccessFactors would answer in Atom
 	}
 	return out
+}
+
+// hopByHop lists the headers that the caller meant for this hop alone (RFC 9110 section 7.6.1).
+func hopByHop(in http.Header) []string {
+	var names []string
+	for _, line := range in["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names
 }
 
 func passesUp(name string) bool {
@@ -154,24 +171,19 @@ func (x *exchange) respond(a *answer) {
 		x.refusedBySuccessFactors(a)
 		return
 	}
-	x.conn.health.ok()
 	kind, ok := bodyKind(a.Header.Get("Content-Type"), x.request)
 	if !ok {
 		f := find(kind.code)
 		f.Received = "Content-Type " + kind.mediaType
+		x.judge(f)
 		x.b.cfg.Logger.Warn("answer not passed on", x.attrs("code", string(f.Code), "received", f.Received)...)
 		x.fail(f)
 		return
 	}
-	for name, values := range a.Header {
-		if passesDown(name) {
-			x.w.Header()[name] = values
-		}
-	}
-	x.status, x.origin = a.Status, ""
+	x.conn.health.ok()
 	if x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		x.deadline()
-		x.w.WriteHeader(a.Status)
+		x.begin(a)
 		return
 	}
 	var body io.Reader = a.Body
@@ -190,7 +202,27 @@ func (x *exchange) respond(a *answer) {
 		}()
 		body = links
 	}
-	x.stream(a.Status, body)
+	x.stream(a, body)
+}
+
+// begin sends status and headers of a. Until then the answer can still become an error of ours.
+func (x *exchange) begin(a *answer) {
+	for name, values := range a.Header {
+		if passesDown(name) {
+			x.w.Header()[name] = values
+		}
+	}
+	x.status = a.Status
+	x.w.WriteHeader(a.Status)
+}
+
+// judge records what an answer says of the connection: that it is broken, or that it works.
+func (x *exchange) judge(f diagnosis.Finding) {
+	if concernsConnection(f.Code) {
+		x.conn.health.broken(f, x.caller.Name)
+		return
+	}
+	x.conn.health.ok()
 }
 
 type kindOfBody struct {
@@ -227,7 +259,7 @@ func (c *Connection) origin() string { return c.cfg.API.Scheme + "://" + c.cfg.A
 
 // stream copies the body. The status line waits for the first piece, so that an answer which breaks off at once is still an
 // error of ours. After the first byte any error aborts the connection: an answer that did not arrive whole never ends well.
-func (x *exchange) stream(status int, body io.Reader) {
+func (x *exchange) stream(a *answer, body io.Reader) {
 	buf := x.b.buffers.Get().(*[]byte) //nolint:forcetypeassert,errcheck // the pool holds nothing else
 	defer x.b.buffers.Put(buf)
 	begun := false
@@ -241,7 +273,7 @@ func (x *exchange) stream(status int, body io.Reader) {
 			x.deadline()
 		}
 		if !begun && (n > 0 || err != nil) {
-			x.w.WriteHeader(status)
+			x.begin(a)
 			begun = true
 		}
 		if n > 0 {
@@ -274,26 +306,17 @@ func (x *exchange) refusedBySuccessFactors(a *answer) {
 	f, own := x.conn.explain(x.r.Context(), a, x.request)
 	code, _ := odata.ReadError(a.held)
 	x.b.cfg.Logger.Warn("successfactors refused", x.attrs("code", string(f.Code), "status", a.Status, "successfactors_code", code)...)
-	if concernsConnection(f.Code) {
-		x.conn.health.broken(f, x.caller.Name)
-	} else {
-		x.conn.health.ok()
-	}
-	if own || len(a.held) > maxErrorBody {
+	x.judge(f)
+	if own || a.echoes || len(a.held) > maxErrorBody {
 		x.fail(f)
 		return
 	}
 	h := x.w.Header()
-	for name, values := range a.Header {
-		if passesDown(name) {
-			h[name] = values
-		}
-	}
 	h.Set("Sfbroker-Error-Origin", string(diagnosis.FromSuccessFactors))
 	h.Set("Sfbroker-Error-Code", string(f.Code))
-	x.status, x.origin = a.Status, diagnosis.FromSuccessFactors
+	x.origin = diagnosis.FromSuccessFactors
 	x.deadline()
-	x.w.WriteHeader(a.Status)
+	x.begin(a)
 	if x.r.Method == http.MethodHead {
 		return
 	}
@@ -306,7 +329,7 @@ func (x *exchange) refusedBySuccessFactors(a *answer) {
 
 func concernsConnection(code diagnosis.Code) bool {
 	switch code {
-	case diagnosis.ApplicationMap, diagnosis.TokenRefused, diagnosis.IPNotAllowed, diagnosis.UserInvalid, diagnosis.UpstreamUnavailable:
+	case diagnosis.ApplicationMap, diagnosis.TokenRefused, diagnosis.IPNotAllowed, diagnosis.UserInvalid, diagnosis.UpstreamUnavailable, diagnosis.UpstreamGarbled:
 		return true
 	}
 	return false

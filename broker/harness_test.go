@@ -69,6 +69,8 @@ type lines struct {
 	text   bytes.Buffer
 	fail   error
 	notify func(line []byte)
+	// discard keeps nothing, for benchmarks.
+	discard bool
 }
 
 func (l *lines) Write(p []byte) (int, error) {
@@ -79,6 +81,9 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 	if l.notify != nil {
 		l.notify(p)
+	}
+	if l.discard {
+		return len(p), nil
 	}
 	return l.text.Write(p)
 }
@@ -188,22 +193,29 @@ type seen struct {
 // system is a SuccessFactors API server: it records what it got and answers as it is told.
 type system struct {
 	*httptest.Server
+	t       testing.TB
 	mu      sync.Mutex
 	got     []seen
 	handler http.HandlerFunc
 	onSeen  func()
+	quiet   atomic.Bool // record nothing, for benchmarks
 }
 
 func newSystem(t testing.TB) *system {
-	s := &system{}
+	s := &system{t: t}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
 }
 
 func (s *system) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		s.t.Errorf("%s %s came with a body", r.Method, r.RequestURI)
+	}
 	s.mu.Lock()
-	s.got = append(s.got, seen{r.Method, r.RequestURI, r.Host, r.Header.Clone()})
+	if !s.quiet.Load() {
+		s.got = append(s.got, seen{r.Method, r.RequestURI, r.Host, r.Header.Clone()})
+	}
 	handler, onSeen := s.handler, s.onSeen
 	s.mu.Unlock()
 	if onSeen != nil {
@@ -265,7 +277,8 @@ type setup struct {
 	api        string // where the connection "one" leads instead of its system
 	second     bool   // a connection "two" to a system of its own
 	transport  func(*http.Transport)
-	noAT1      bool // the source's file is not there yet
+	noAT1      bool             // the source's file is not there yet
+	ias        http.HandlerFunc // what IAS answers from the start
 }
 
 // house is a broker at work between real servers.
@@ -297,6 +310,7 @@ func build(t testing.TB, s setup) *house {
 	h := &house{t: t, systems: map[string]*system{}, audit: &lines{}, log: &lines{}, registry: prometheus.NewRegistry(), keys: map[string]string{}, at1: filepath.Join(dir, "at1.jwt")}
 	h.at1Text.Store("")
 	h.ias = newIAS(t, func() string { return h.at1Text.Load().(string) }, s.now)
+	h.ias.answer(s.ias)
 	if !s.noAT1 {
 		h.writeAT1(nil)
 	}

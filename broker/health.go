@@ -34,6 +34,21 @@ func (h *health) ok() {
 	}
 }
 
+// tokenObtained ends a failure on the way to a token: no request has to come first to prove it, and none would come while
+// readiness says no.
+func (h *health) tokenObtained() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.finding == nil {
+		return
+	}
+	switch h.finding.Step {
+	case diagnosis.AcquireAT1, diagnosis.CheckTrust, diagnosis.ExchangeAT2, diagnosis.CheckAT2:
+		h.finding, h.since = nil, time.Time{}
+		clear(h.hit)
+	}
+}
+
 // broken records a failure that concerns the whole connection. caller may be empty.
 func (h *health) broken(f diagnosis.Finding, caller string) {
 	h.mu.Lock()

@@ -53,17 +53,19 @@ func (c *Connection) Status() Status {
 		s.Expiry = token.Expiry
 	}
 	switch {
-	case !token.HasToken && token.LastError != nil:
-		f := c.Diagnose(token.LastError)
+	case token.HasToken:
+		c.health.tokenObtained()
+	case token.LastError != nil:
+		c.health.broken(c.Diagnose(token.LastError), "")
+	case !token.RefusedUntil.IsZero():
+		f := find(diagnosis.TokenRefused)
+		f.RetryAfter = c.until(token.RefusedUntil)
 		c.health.broken(f, "")
-	case !token.HasToken && !token.Attempted:
-		s.State = Untried
-		return s
 	}
-	h := c.health.state()
-	if h.finding != nil {
+	switch h := c.health.state(); {
+	case h.finding != nil && token.Attempted:
 		s.State, s.Finding, s.Since, s.Callers = Broken, h.finding, h.since, h.callers
-	} else if !token.HasToken {
+	case !token.HasToken:
 		s.State = Untried
 	}
 	return s

@@ -234,6 +234,7 @@ func (d *demo) failure() {
 	printf(d.out, "\nNot delivered, although every hop works: see the job's error above, and the broker's log.\n")
 }
 
+// next prints lines to paste. The Python block stands at the margin: a shell ends it only at a bare EOF.
 func (d *demo) next() {
 	token := filepath.Join(d.dir, "state", "admin-token")
 	printf(d.out, `
@@ -241,16 +242,16 @@ What to try next, while this runs (Ctrl-C ends it and removes the key):
 
   curl --netrc-file %[1]s '%[2]s/odata/v2/PerPerson?$top=2&$format=json'
 
-  python3 - <<'EOF'
-  import netrc, json, urllib.request
-  url = "%[2]s"
-  user, _, key = netrc.netrc("%[1]s").authenticators("127.0.0.1")
-  passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-  passwords.add_password(None, url, user, key)
-  opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
-  page = json.load(opener.open(url + "/odata/v2/User?$top=2&$format=json"))
-  print([user["userId"] for user in page["d"]["results"]])
-  EOF
+python3 - <<'EOF'
+import netrc, json, urllib.request
+url = "%[2]s"
+user, _, key = netrc.netrc("%[1]s").authenticators("127.0.0.1")
+passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+passwords.add_password(None, url, user, key)
+opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
+page = json.load(opener.open(url + "/odata/v2/User?$top=2&$format=json"))
+print([user["userId"] for user in page["d"]["results"]])
+EOF
 
   curl %[3]s/metrics
   go run ./cmd/sfbroker status --admin %[3]s --token-file %[4]s

@@ -142,12 +142,13 @@ type world struct {
 	dir     string
 	control *http.Client
 	keys    map[string]string // caller to key
+	states  map[string]string // configuration file to state directory
 	process *process
 }
 
 func startSandbox(t testing.TB, args ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), keys: map[string]string{}}
+	w := &world{t: t, dir: t.TempDir(), keys: map[string]string{}, states: map[string]string{}}
 	ready := make(chan string, 1)
 	var doc strings.Builder
 	w.process = start(t, func(line string) bool {
@@ -235,7 +236,9 @@ func (w *world) config(o sandbox.ConfigOptions, edit func(string) string) string
 	if o.ProxyListen == "" {
 		o.ProxyListen = "127.0.0.1:0"
 	}
-	o.AdminListen = "127.0.0.1:0"
+	if o.AdminListen == "" {
+		o.AdminListen = "127.0.0.1:0"
+	}
 	if o.StateDir == "" {
 		o.StateDir = filepath.Join(w.dir, "state")
 	}
@@ -256,6 +259,7 @@ func (w *world) config(o sandbox.ConfigOptions, edit func(string) string) string
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
+	w.states[path] = o.StateDir
 	return path
 }
 
@@ -278,7 +282,7 @@ var addressPattern = regexp.MustCompile(`msg=serving.* proxy=(\S+) admin=(\S+)`)
 
 func (w *world) startBroker(configFile string, env ...string) *daemon {
 	w.t.Helper()
-	d := &daemon{w: w, stdout: &buffer{}, state: filepath.Join(w.dir, "state")}
+	d := &daemon{w: w, stdout: &buffer{}, state: w.states[configFile]}
 	d.process = start(w.t, func(line string) bool { _, _ = d.stdout.Write([]byte(line + "\n")); return true }, env, "serve", "--config", configFile)
 	poll(w.t, "the broker to serve", func() error {
 		select {

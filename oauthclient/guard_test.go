@@ -168,8 +168,10 @@ func TestGuardLikesDifferInEachPart(t *testing.T) {
 	base := oauthclient.AssertionLike{Issuer: "a", KeyID: "b", Subject: "c", Audience: "d"}
 	try(t, g, base, oauthclient.OutcomeFailedLogon)
 	for _, other := range []oauthclient.AssertionLike{
-		{Issuer: "x", KeyID: "b", Subject: "c", Audience: "d"}, {Issuer: "a", KeyID: "x", Subject: "c", Audience: "d"},
-		{Issuer: "a", KeyID: "b", Subject: "x", Audience: "d"}, {Issuer: "a", KeyID: "b", Subject: "c", Audience: "x"},
+		{Issuer: "x", KeyID: "b", Subject: "c", Audience: "d"},
+		{Issuer: "a", KeyID: "x", Subject: "c", Audience: "d"},
+		{Issuer: "a", KeyID: "b", Subject: "x", Audience: "d"},
+		{Issuer: "a", KeyID: "b", Subject: "c", Audience: "x"},
 		{Issuer: "ab", KeyID: "", Subject: "c", Audience: "d"},
 	} {
 		try(t, g, other, oauthclient.OutcomeNotCounted)

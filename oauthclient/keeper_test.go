@@ -706,8 +706,10 @@ func TestKeeperKeyHoldsEveryInput(t *testing.T) {
 	base := oauthclient.KeeperConfig{Application: oauthclient.Application{TokenURL: "a", ClientID: "b", Resource: "c"}, Revision: "d"}
 	seen := map[string]bool{base.Key(): true}
 	for _, app := range []oauthclient.Application{
-		{TokenURL: "x", ClientID: "b", Resource: "c"}, {TokenURL: "a", ClientID: "x", Resource: "c"},
-		{TokenURL: "a", ClientID: "b", Resource: "x"}, {TokenURL: "ab", ClientID: "", Resource: "c"},
+		{TokenURL: "x", ClientID: "b", Resource: "c"},
+		{TokenURL: "a", ClientID: "x", Resource: "c"},
+		{TokenURL: "a", ClientID: "b", Resource: "x"},
+		{TokenURL: "ab", ClientID: "", Resource: "c"},
 	} {
 		other := base
 		other.Application = app

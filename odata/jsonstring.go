@@ -7,10 +7,10 @@ import "unicode/utf8"
 func unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		n := unitLength(raw, i)
-		switch {
-		case n == 1:
+		switch n {
+		case 1:
 			dst = append(dst, raw[i])
-		case n == 2:
+		case 2:
 			dst = append(dst, simpleEscape(raw[i+1]))
 		default:
 			dst = utf8.AppendRune(dst, hexRune(raw[i+2:i+6]))

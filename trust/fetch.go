@@ -179,7 +179,7 @@ func transportFault(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return &KeySetError{Outcome: OutcomeClosed, Detail: "closed meanwhile", Err: err}
 	}
-	if deadline := (net.Error)(nil); errors.As(err, &deadline) && deadline.Timeout() || ctx.Err() != nil {
+	if deadline := net.Error(nil); errors.As(err, &deadline) && deadline.Timeout() || ctx.Err() != nil {
 		return &KeySetError{Outcome: OutcomeTimeout, Detail: "no whole answer in time", Err: err}
 	}
 	return &KeySetError{Outcome: OutcomeUnreachable, Detail: "no answer", Err: err}

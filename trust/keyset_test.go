@@ -207,7 +207,7 @@ func TestBadAnswersNeverReplaceAGoodSet(t *testing.T) {
 		{"control", text(good), trust.OutcomeOK},
 		{"500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "secret-body", 500) }, trust.OutcomeStatus},
 		{"204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, trust.OutcomeStatus},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, trust.OutcomeRedirect},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, trust.OutcomeRedirect},
 		{"200 with HTML", text("<html>secret-body</html>"), trust.OutcomeGarbled},
 		{"empty body", text(""), trust.OutcomeGarbled},
 		{"no keys", text(`{}`), trust.OutcomeGarbled},

@@ -115,9 +115,14 @@ func (w *walk) token() {
 	w.step(diagnosis.ExchangeAT2, func(d map[string]any) (f *diagnosis.Finding) {
 		d["token_url"], d["client_id"], d["resource"] = cfg.Application.TokenURL, cfg.Application.ClientID, cfg.Application.Resource
 		facts, f = w.exchange()
-		if f != nil && f.Step == diagnosis.CheckAT2 {
+		switch {
+		case f == nil:
+		case f.Step == diagnosis.CheckAT2:
 			unusable = f // a token was issued; that it does not pass its checks is the next step's finding
 			return nil
+		case f.Step == diagnosis.CallOData:
+			d["note"] = "not repeated: SuccessFactors refused the tokens issued last"
+			return nil // and so will the step that calls it find
 		}
 		return f
 	})

@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -60,6 +61,8 @@ type Request struct {
 	Authorization string
 	// Session names the login session: requests of one name share cookies. An empty name keeps none.
 	Session string
+	// Once keeps the transport from sending the request again by itself when a kept connection dies under it.
+	Once bool
 }
 
 // Response is an answer. Body is already inflated and must be closed; its Read returns io.EOF only at the true end.
@@ -102,6 +105,9 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 		Header: header,
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
+	if r.Once {
+		req.Body = io.NopCloser(strings.NewReader("")) // net/http repeats a GET on a new connection unless it has a body
+	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		watch.stop()
@@ -137,6 +143,9 @@ func (c *Client) CloseIdle() {
 	}
 }
 
+// ErrEncoding is an answer in an encoding that was not asked for, or in gzip that cannot be read.
+var ErrEncoding = errors.New("the encoding of the answer cannot be read")
+
 var errStalled = errors.New("the answer stands still")
 
 // body reads an answer, inflates it and insists on its end.
@@ -170,18 +179,23 @@ func (b *body) open(method string, resp *http.Response) error {
 			b.inflate = new(gzip.Reader)
 		}
 		if err := b.inflate.Reset(b.raw); err != nil {
-			return fmt.Errorf("reading a gzip answer of %s: %w", resp.Request.URL.Host, unexpected(err))
+			return fmt.Errorf("reading a gzip answer of %s: %w", resp.Request.URL.Host, inflating(err))
 		}
 		b.in = b.inflate
 		return nil
 	default:
-		return fmt.Errorf("the answer of %s is in an encoding that was not asked for", resp.Request.URL.Host)
+		return fmt.Errorf("reading an answer of %s: %w", resp.Request.URL.Host, ErrEncoding)
 	}
 }
 
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
+// inflating tells gzip that cannot be read from a connection that broke off.
+func inflating(err error) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
+		return fmt.Errorf("%w: %w", ErrEncoding, err)
 	}
 	return err
 }
@@ -194,6 +208,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(b.ctx); cause != nil {
 			err = cause
+		}
+		if b.inflate != nil {
+			err = inflating(err)
 		}
 	}
 	return n, err

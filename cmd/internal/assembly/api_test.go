@@ -1,9 +1,9 @@
-package admin_test
+package assembly_test
 
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,8 +30,6 @@ func TestReadiness(t *testing.T) {
 		reason  string
 		states  map[string]string
 	}{
-		{"no connection is not ready", []option{connections()}, nil, false, "/readyz", 503, "no active connection", map[string]string{}},
-		{"no connection has started", []option{connections()}, nil, false, "/startupz", 200, "", map[string]string{}},
 		{"all tried and well", nil, []string{first, other}, false, "/readyz", 200, "", map[string]string{first: ok, other: ok}},
 		{"one not tried yet is not ready", []option{untried(other)}, []string{first}, false, "/readyz", 503, "not every connection was tried yet", map[string]string{first: ok, other: no}},
 		{"one not tried yet has not started", []option{untried(other)}, []string{first}, false, "/startupz", 503, "not every connection was tried yet", map[string]string{first: ok, other: no}},
@@ -41,7 +39,7 @@ func TestReadiness(t *testing.T) {
 		{"broken ones have started", []option{faults(sandbox.FaultLockedClient)}, []string{first, other}, false, "/startupz", 200, "", map[string]string{first: broken, other: ok}},
 		{"the broken one itself", []option{faults(sandbox.FaultLockedClient)}, []string{first, other}, false, "/readyz?connection=" + first, 503, "the connection cannot deliver", map[string]string{first: broken}},
 		{"its sound neighbour", []option{faults(sandbox.FaultLockedClient)}, []string{first, other}, false, "/readyz?connection=" + other, 200, "", map[string]string{other: ok}},
-		{"the only one broken is not ready", []option{connections(first), faults(sandbox.FaultLockedClient)}, []string{first}, false, "/readyz", 503, "no connection can deliver", map[string]string{first: broken}},
+		{"the only one broken is not ready", []option{alone(), faults(sandbox.FaultLockedClient)}, []string{first}, false, "/readyz", 503, "no connection can deliver", map[string]string{first: broken}},
 		{"draining is not ready", nil, []string{first, other}, true, "/readyz", 503, "draining", map[string]string{first: ok, other: ok}},
 		{"draining, asked for one", nil, []string{first, other}, true, "/readyz?connection=" + first, 503, "draining", map[string]string{first: ok}},
 	} {
@@ -50,7 +48,7 @@ func TestReadiness(t *testing.T) {
 			h := newHouse(t, row.options...)
 			h.tried(t, row.tried...)
 			if row.drain {
-				h.broker.Drain()
+				h.daemon.Broker().Drain()
 			}
 			w := h.ask(t, http.MethodGet, row.target, "")
 			got := decode[probe](t, w)
@@ -65,7 +63,7 @@ func TestReadiness(t *testing.T) {
 }
 
 func TestReadinessOfAnUnknownConnection(t *testing.T) {
-	h := newHouse(t, connections(first))
+	h := newHouse(t, alone())
 	if w := h.ask(t, http.MethodGet, "/readyz?connection=nobody", ""); w.Code != http.StatusNotFound || code(t, w) != "connection_unknown" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -73,7 +71,7 @@ func TestReadinessOfAnUnknownConnection(t *testing.T) {
 
 // TestReadinessFlipsBothWays: what breaks and what heals shows without a restart.
 func TestReadinessFlipsBothWays(t *testing.T) {
-	h := newHouse(t, connections(first))
+	h := newHouse(t, alone())
 	h.tried(t, first)
 	for _, down := range []bool{false, true, false, true} {
 		if err := h.sandbox.SetFault(sandbox.FaultODataDown, down); err != nil {
@@ -137,7 +135,7 @@ func TestSettingsAndStatusHoldNoSecret(t *testing.T) {
 	}
 	signature := raw.AccessToken[strings.LastIndex(raw.AccessToken, ".")+1:]
 	for name, secret := range map[string]string{
-		"AT2": raw.AccessToken, "the signature of AT2": signature, "the client secret": h.sandbox.Info.WorkloadClientSecret, "the admin token": token, "a caller's key": h.key,
+		"AT2": raw.AccessToken, "the signature of AT2": signature, "the client secret": h.sandbox.Info.WorkloadClientSecret, "the admin token": h.token, "a caller's key": h.key,
 	} {
 		if strings.Contains(all, secret) {
 			t.Errorf("%s stands in an answer or a record", name)
@@ -164,33 +162,17 @@ func TestTokenClaims(t *testing.T) {
 	}
 }
 
-// ordered notes when the first byte of an answer leaves.
-type ordered struct {
-	*httptest.ResponseRecorder
-	left func()
-}
-
-func (o ordered) Write(p []byte) (int, error) {
-	o.left()
-	return o.ResponseRecorder.Write(p)
-}
-
-// TestReleaseIsRecordedFirst: the record stands before the token leaves the process.
-func TestReleaseIsRecordedFirst(t *testing.T) {
+// TestReleaseIsRecorded: by whom, of what and which token; that it stands before the token leaves is shown by
+// TestWithoutARecordNothingIsDone.
+func TestReleaseIsRecorded(t *testing.T) {
 	h := newHouse(t)
 	h.tried(t, first)
-	var events []string
-	h.audit.told = func() { events = append(events, "recorded") }
-	w := ordered{httptest.NewRecorder(), func() { events = append(events, "left") }}
-	h.api.Handler().ServeHTTP(w, asOperator(newRequest(t, http.MethodPost, "/v1/connections/"+first+"/token", "")))
-	if len(events) < 2 || events[0] != "recorded" || events[1] != "left" {
-		t.Errorf("in this order: %v", events)
-	}
+	w := h.ask(t, http.MethodPost, "/v1/connections/"+first+"/token", "")
 	released := decode[struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		ExpiresIn   int    `json:"expires_in"`
-	}](t, w.ResponseRecorder)
+	}](t, w)
 	if strings.Count(released.AccessToken, ".") != 2 || released.TokenType != "Bearer" || released.ExpiresIn < 1 || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("released type %q for %d s, Cache-Control %q", released.TokenType, released.ExpiresIn, w.Header().Get("Cache-Control"))
 	}
@@ -214,7 +196,7 @@ func TestWithoutARecordNothingIsDone(t *testing.T) {
 			t.Errorf("POST %s: %d %s", target, w.Code, w.Body)
 		}
 	}
-	if c, _ := h.broker.Connection(first); c.Lockout().FailedLogons != 1 {
+	if c, _ := h.daemon.Broker().Connection(first); c.Lockout().FailedLogons != 1 {
 		t.Errorf("failed logons are %d: the count was cleared without a record", c.Lockout().FailedLogons)
 	}
 	if after := h.sandbox.Stats(); after.Second.Requests != before.Second.Requests {
@@ -243,7 +225,7 @@ func TestReleaseWithoutAToken(t *testing.T) {
 func TestUnlockNeedsAReason(t *testing.T) {
 	h := newHouse(t, faults(sandbox.FaultLockedClient))
 	h.tried(t, first, other)
-	c, _ := h.broker.Connection(first)
+	c, _ := h.daemon.Broker().Connection(first)
 	target := "/v1/connections/" + first + "/unlock"
 	for _, row := range []struct{ rule, body string }{
 		{"no body", ""},
@@ -277,6 +259,39 @@ func TestUnlockNeedsAReason(t *testing.T) {
 		}
 	}
 	until(t, "the connection delivers again", func() bool { return c.Status().CanDeliver() })
+}
+
+// TestProxyServesNoAdminRoute: on the jobs' listener these are addresses that nobody may read, for whoever asks.
+func TestProxyServesNoAdminRoute(t *testing.T) {
+	h := newHouse(t)
+	h.tried(t, first, other)
+	for _, route := range admin.Routes() {
+		method, target := split(t, route.Pattern)
+		for _, row := range []struct {
+			rule, authorization string
+			statuses            []int
+		}{
+			{"nobody", "", []int{401}},
+			{"the admin token", "Bearer " + h.token, []int{401}},
+			{"a caller's key", "Bearer " + h.key, []int{400, 403}},
+		} {
+			r := request(t, method, h.daemon.ProxyURL()+target, "")
+			if row.authorization != "" {
+				r.Header.Set("Authorization", row.authorization)
+			}
+			w := do(t, r)
+			body := decode[struct {
+				Error struct {
+					Code    string
+					Message struct{ Value string }
+				}
+			}](t, w)
+			if !slices.Contains(row.statuses, w.Code) || body.Error.Code == "" || body.Error.Message.Value == "" ||
+				body.Error.Code != w.Header().Get("Sfbroker-Error-Code") {
+				t.Errorf("%s on the proxy, for %s: %d %s", route.Pattern, row.rule, w.Code, w.Body)
+			}
+		}
+	}
 }
 
 func TestTestOfAConnectionIsRecorded(t *testing.T) {
