@@ -35,9 +35,11 @@ func newHouse(t *testing.T) *house {
 	h := &house{audit: &strings.Builder{}}
 	log := audit.New(h.audit, time.Now)
 	var err error
-	h.broker, err = broker.New(broker.Config{
+	cfg := broker.Config{
 		Revision: "r1", PublicURLs: []string{"http://127.0.0.1:8020"}, Audit: log, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-	})
+	}
+	cfg.Callers = nobody(cfg.Callers)
+	h.broker, err = broker.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +49,9 @@ func newHouse(t *testing.T) *house {
 	})
 	return h
 }
+
+// nobody is a set without callers.
+func nobody[T any](*T) *T { return new(T) }
 
 // ask sends one request to the operators' handler, with the token.
 func (h *house) ask(t *testing.T, method, target, body string) *httptest.ResponseRecorder {

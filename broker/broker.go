@@ -41,6 +41,8 @@ type Config struct {
 	Now     func() time.Time
 	// WriteStall is how long a caller may take to accept a piece of an answer; 0 means 2 minutes.
 	WriteStall time.Duration
+	// MaxInFlight bounds the requests served at a time, over all callers; beyond it the answer is 503. 0 means 1,024.
+	MaxInFlight int
 }
 
 // Broker is the proxy's handler and the owner of its connections.
@@ -49,6 +51,7 @@ type Broker struct {
 	connections map[string]*Connection
 	public      map[string]string // host and port in lower case to public URL
 	draining    atomic.Bool
+	slots       chan struct{}
 	buffers     sync.Pool // of *[]byte
 	links       sync.Pool // of *odata.LinkReader, whose buffers are worth keeping
 }
@@ -58,13 +61,21 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.WriteStall == 0 {
 		cfg.WriteStall = 2 * time.Minute
 	}
-	b := &Broker{cfg: cfg, connections: map[string]*Connection{}, public: map[string]string{}}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 1024
+	}
+	b := &Broker{cfg: cfg, slots: make(chan struct{}, cfg.MaxInFlight), connections: map[string]*Connection{}, public: map[string]string{}}
 	b.buffers.New = func() any { p := make([]byte, 32<<10); return &p }
 	for _, c := range cfg.Connections {
 		if b.connections[c.Name()] != nil {
 			return nil, fmt.Errorf("connection %q is defined twice", c.Name())
 		}
 		b.connections[c.Name()] = c
+	}
+	for _, name := range cfg.Callers.Names() {
+		if c, ok := cfg.Callers.Named(name); ok && b.connections[c.Connection] == nil {
+			return nil, fmt.Errorf("caller %q names connection %q, which there is not", name, c.Connection)
+		}
 	}
 	for _, s := range cfg.PublicURLs {
 		u, err := url.Parse(s)
@@ -73,6 +84,9 @@ func New(cfg Config) (*Broker, error) {
 		}
 		origin := u.Scheme + "://" + u.Host
 		for _, host := range spellings(u) {
+			if other, ok := b.public[host]; ok && other != origin {
+				return nil, fmt.Errorf("public URLs %q and %q share the host %q: a request could have come by either, and its links would lead to the wrong one", other, origin, host)
+			}
 			b.public[host] = origin
 		}
 	}
@@ -124,6 +138,11 @@ func (b *Broker) Close() {
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(b, w, r)
 	defer x.finish()
+	defer x.recovered()
+	if !x.admitted() {
+		return
+	}
+	defer x.leave()
 	if x.listener() && x.recognise() && x.parse() {
 		if g, ok := x.authorise(); ok {
 			x.forward(g)

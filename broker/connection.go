@@ -56,6 +56,7 @@ type Connection struct {
 	identity atomic.Pointer[trust.Identity]
 	testing  chan struct{}
 	recovery *recovery
+	verdict  *verdict
 }
 
 // NewConnection starts a connection: its keeper begins to obtain AT2 at once, in the background.
@@ -69,6 +70,8 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 	}
 	c := &Connection{cfg: cfg, upstream: up, testing: make(chan struct{}, 1)}
 	c.health = newHealth(cfg.Now)
+	c.verdict = &verdict{mu: make(chan struct{}, 1)}
+	c.verdict.mu <- struct{}{}
 	c.keeper = oauthclient.NewKeeper(oauthclient.KeeperConfig{
 		Name: cfg.Name, Revision: cfg.Revision, Application: cfg.Application, Assert: c.assert, HTTPClient: cfg.TokenClient,
 		Guard: cfg.Guard, Now: cfg.Now, Logger: cfg.Logger, Metrics: cfg.TokenMetrics,

@@ -3,9 +3,11 @@ package broker
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,34 @@ func newExchange(b *Broker, w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	b.cfg.Metrics.began()
 	return x
+}
+
+// admitted takes one of the slots, so that a flood cannot take all descriptors that IAS and other callers need.
+func (x *exchange) admitted() bool {
+	select {
+	case x.b.slots <- struct{}{}:
+		return true
+	default:
+		return x.deny(find(diagnosis.Overloaded), "in_flight")
+	}
+}
+
+func (x *exchange) leave() { <-x.b.slots }
+
+// recovered turns a panic into an answer and an error line. Its value is not logged, since it may hold what a peer sent.
+func (x *exchange) recovered() {
+	switch r := recover(); {
+	case r == nil:
+	case r == http.ErrAbortHandler: //nolint:errorlint,err113 // net/http compares it like this
+		panic(r)
+	default:
+		x.b.cfg.Metrics.panicked()
+		x.b.cfg.Logger.Error("panic", x.attrs("type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))...)
+		if x.status != 0 {
+			panic(http.ErrAbortHandler) // an answer was begun; it must not end well
+		}
+		x.fail(find(diagnosis.Internal))
+	}
 }
 
 func (x *exchange) finish() {

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -24,7 +23,9 @@ func (c *Connection) explain(ctx context.Context, a *answer, r *odata.Request) (
 		f, own = find(diagnosis.UpstreamGarbled), true
 		f.Expected, f.Received = "an OData answer", fmt.Sprintf("HTTP %d, a redirect", a.Status)
 		return f, own
-	case bytes.Contains(bytes.ToLower(a.held), []byte("unauthorized ip")):
+	case a.Status < 300:
+		f, own = find(diagnosis.UpstreamGarbled), true
+	case a.address():
 		f, own = find(diagnosis.IPNotAllowed), a.Status == http.StatusUnauthorized
 	case a.Status == http.StatusUnauthorized:
 		f, own = find(diagnosis.UserInvalid), true
@@ -34,7 +35,7 @@ func (c *Connection) explain(ctx context.Context, a *answer, r *odata.Request) (
 		f = find(diagnosis.Forbidden)
 	case a.Status == http.StatusTooManyRequests:
 		f = find(diagnosis.UpstreamThrottled)
-	case a.Status == http.StatusBadGateway || a.Status == http.StatusServiceUnavailable || a.Status == http.StatusGatewayTimeout:
+	case a.Status == http.StatusBadGateway || a.Status == http.StatusServiceUnavailable:
 		f = find(diagnosis.UpstreamUnavailable)
 	default:
 		f = find(diagnosis.UpstreamError)

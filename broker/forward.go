@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"sfbroker/broker/diagnosis"
 	"sfbroker/broker/upstream"
@@ -50,22 +51,28 @@ func (x *exchange) starved(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	f := x.conn.Diagnose(err)
-	x.conn.health.broken(f, x.caller.Name)
+	if f.Origin == diagnosis.FromSuccessFactors && f.Code != diagnosis.TokenRefused {
+		x.judge(f)
+	} else {
+		x.conn.health.broken(f, x.caller.Name)
+	}
 	x.b.cfg.Logger.Warn("request failed", x.attrs("code", string(f.Code), "expected", f.Expected, "received", f.Received, "owner", string(f.Owner), "error", errorText(err))...)
 	x.fail(f)
 }
 
-// errorText is an error for the operator's log. Leaf errors of this house hold no secrets; transport errors hold addresses.
+// errorText is an error for the operator's log. Leaf errors of this house hold neither secrets nor personal data.
 func errorText(err error) string {
 	var up *UpstreamError
 	if errors.As(err, &up) && up.Err != nil {
-		return up.Err.Error()
+		return cause(up.Err) // net/http quotes bytes of a malformed answer
 	}
 	return err.Error()
 }
 
-// call sends req with token. A refused token is dropped and the request sent once more with a fresh one; it has no body, so
-// that is safe. The error is an *UpstreamError or the keeper's.
+// call sends req with token. Where SuccessFactors refuses the token, and refuses it to ourselves as well, the token is dropped
+// and the request sent once more with a fresh one; it has no body, so that is safe. A refusal that we do not meet ourselves
+// belongs to that request alone: its answer is passed on, and nobody else notices. The error is an *UpstreamError or the
+// keeper's.
 func (c *Connection) call(ctx context.Context, req upstream.Request, token oauthclient.Token) (*answer, error) {
 	for attempt := 0; ; attempt++ {
 		req.Authorization = "Bearer " + token.AccessToken.Reveal()
@@ -73,7 +80,7 @@ func (c *Connection) call(ctx context.Context, req upstream.Request, token oauth
 		if err != nil {
 			return nil, err
 		}
-		if !a.tokenRefused() {
+		if !a.tokenRefused() || !c.refusedToUs(ctx, token) {
 			return a, nil
 		}
 		_ = a.Body.Close() // refused: what the answer said was read
@@ -83,10 +90,46 @@ func (c *Connection) call(ctx context.Context, req upstream.Request, token oauth
 			return nil, err
 		}
 		if attempt == 1 { // Refused has recorded that the fresh one is refused too, and handed out a still newer one
-			f := find(diagnosis.TokenRefused)
-			return nil, &UpstreamError{Finding: f}
+			return nil, &UpstreamError{Finding: find(diagnosis.TokenRefused)}
 		}
 	}
+}
+
+// verdict is what became of our own request with a token that a caller's request was refused with.
+type verdict struct {
+	mu      chan struct{} // holds one element while nobody asks
+	token   oauthclient.Token
+	refused bool
+	at      time.Time
+}
+
+// verdictLife is how long a verdict on a token stands.
+const verdictLife = 10 * time.Second
+
+// refusedToUs asks for the metadata of an entity with token, once for all requests that were refused with it. Where the
+// question cannot be put, the refusal is believed.
+func (c *Connection) refusedToUs(ctx context.Context, token oauthclient.Token) bool {
+	v := c.verdict
+	select {
+	case <-v.mu:
+		defer func() { v.mu <- struct{}{} }()
+	case <-ctx.Done():
+		return true
+	}
+	now := c.cfg.Now()
+	if v.token.AccessToken.Equal(token.AccessToken) && now.Sub(v.at) < verdictLife && !now.Before(v.at) {
+		return v.refused
+	}
+	a, err := c.once(ctx, upstream.Request{
+		Method: http.MethodGet, Target: "/odata/v2/" + c.cfg.Probes[0] + "/$metadata", Header: http.Header{"Accept": {"application/xml"}},
+		Authorization: "Bearer " + token.AccessToken.Reveal(),
+	})
+	if err != nil {
+		return true
+	}
+	_ = a.Body.Close() // the status was asked for
+	v.token, v.refused, v.at = token, a.tokenRefused(), now
+	return v.refused
 }
 
 func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, error) {
@@ -95,7 +138,9 @@ func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, e
 		return nil, &UpstreamError{Finding: c.fromTransport(err), Err: err}
 	}
 	a := &answer{Response: resp}
-	if resp.Status >= 300 && resp.Status != http.StatusNotModified {
+	switch resp.Status {
+	case http.StatusOK, http.StatusNoContent, http.StatusNotModified:
+	default: // an error, a redirect, or a status that no whole answer to a read has
 		held, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody+1))
 		if err != nil {
 			_ = resp.Body.Close() // the read error says more
@@ -110,6 +155,9 @@ func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, e
 // tokenRefused tells a refused AT2 from other refusals: 401 but for a bad user, or 403 that names a token error (SAP KBA
 // 2524436, 2872019).
 func (a *answer) tokenRefused() bool {
+	if a.address() {
+		return false
+	}
 	code := odata.LoginCode(a.held)
 	switch a.Status {
 	case http.StatusUnauthorized:
@@ -118,6 +166,15 @@ func (a *answer) tokenRefused() bool {
 		return code == "LGN0006" || code == "LGN0007" || code == "LGN0022"
 	}
 	return false
+}
+
+// address reports whether the technical user is refused for the broker's network address (SAP KBA 2161058).
+func (a *answer) address() bool {
+	if a.Status != http.StatusUnauthorized && a.Status != http.StatusForbidden {
+		return false
+	}
+	_, message := odata.ReadError(a.held)
+	return strings.HasPrefix(message, "Authentication failed. Attempted login from unauthorized ip")
 }
 
 // upstreamHeader lists what a caller may say to SuccessFactors (facts: SAP's own adapter and KBA 3405898). Everything else,
@@ -151,10 +208,11 @@ func hopByHop(in http.Header) []string {
 
 func passesUp(name string) bool {
 	switch name {
-	case "Accept", "Accept-Language", "Dataserviceversion", "Maxdataserviceversion", "Prefer", "X-Csrf-Token", "X-Agent-Name", "If-None-Match", "If-Modified-Since":
+	case "Accept", "Accept-Language", "Dataserviceversion", "Maxdataserviceversion", "Prefer", "X-Csrf-Token", "If-None-Match", "If-Modified-Since",
+		"X-Agent-Name", "X-Sf-Correlation-Id", "X-Sf-Process-Name", "X-Sf-Execution-Id", "Successfactors-Sourcetype":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Sf-") || strings.HasPrefix(name, "Successfactors-")
+	return false
 }
 
 func passesDown(name string) bool {
@@ -216,13 +274,18 @@ func (x *exchange) begin(a *answer) {
 	x.w.WriteHeader(a.Status)
 }
 
-// judge records what an answer says of the connection: that it is broken, or that it works.
+// judge records what an answer says of the connection. What only this request proves makes the broker look for itself: a
+// caller must not be able to make a connection look broken for everybody.
 func (x *exchange) judge(f diagnosis.Finding) {
-	if concernsConnection(f.Code) {
+	switch {
+	case f.Code == diagnosis.ApplicationMap: // found by a request of our own
 		x.conn.health.broken(f, x.caller.Name)
-		return
+	case concernsConnection(f.Code):
+		x.conn.health.suspect(x.caller.Name)
+		x.conn.recovery.look()
+	default:
+		x.conn.health.ok()
 	}
-	x.conn.health.ok()
 }
 
 type kindOfBody struct {

@@ -239,6 +239,11 @@ func (s *system) requests() []seen {
 	return slices.Clone(s.got)
 }
 
+// of lists the requests with that very target.
+func (s *system) of(target string) []seen {
+	return slices.DeleteFunc(slices.Clone(s.requests()), func(r seen) bool { return r.target != target })
+}
+
 func (s *system) last(t testing.TB) seen {
 	t.Helper()
 	all := s.requests()
@@ -272,6 +277,7 @@ type setup struct {
 	terminated []netip.Prefix
 	stall      time.Duration
 	failures   int
+	inFlight   int
 	now        func() time.Time
 	connect    func(*broker.ConnectionConfig)
 	api        string // where the connection "one" leads instead of its system
@@ -356,7 +362,7 @@ func build(t testing.TB, s setup) *house {
 	set, policies := h.compileCallers(s)
 	h.broker, err = broker.New(broker.Config{
 		Revision: "r1", PublicURLs: append([]string{h.public}, s.public...), TerminatedBy: s.terminated, Connections: conns, Callers: set, Policies: policies,
-		Audit: audit.New(h.audit, s.now), Metrics: broker.NewMetrics(h.registry), Logger: logger, Now: s.now, WriteStall: s.stall,
+		Audit: audit.New(h.audit, s.now), Metrics: broker.NewMetrics(h.registry), Logger: logger, Now: s.now, WriteStall: s.stall, MaxInFlight: s.inFlight,
 	})
 	h.must(err)
 	h.registry.MustRegister(broker.NewCollector(h.broker))

@@ -28,10 +28,8 @@ func (h *health) ok() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.proved = h.now()
-	if h.finding != nil {
-		h.finding, h.since = nil, time.Time{}
-		clear(h.hit)
-	}
+	h.finding, h.since = nil, time.Time{}
+	clear(h.hit)
 }
 
 // tokenObtained ends a failure on the way to a token: no request has to come first to prove it, and none would come while
@@ -46,6 +44,15 @@ func (h *health) tokenObtained() {
 	case diagnosis.AcquireAT1, diagnosis.CheckTrust, diagnosis.ExchangeAT2, diagnosis.CheckAT2:
 		h.finding, h.since = nil, time.Time{}
 		clear(h.hit)
+	}
+}
+
+// suspect notes that caller met a failure which may be its own request's. It counts only if the connection turns out broken.
+func (h *health) suspect(caller string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.hit) < 1000 {
+		h.hit[caller] = struct{}{}
 	}
 }
 

@@ -20,9 +20,9 @@ func (x *exchange) listener() bool {
 	case len(x.b.cfg.TerminatedBy) > 0 && !slices.ContainsFunc(x.b.cfg.TerminatedBy, func(p netip.Prefix) bool { return p.Contains(x.remote) }):
 		return x.deny(find(diagnosis.PeerNotAllowed), "not_a_terminator")
 	case r.Method == http.MethodConnect:
-		return x.deny(with(diagnosis.RequestMalformed, "CONNECT"), "connect")
+		return x.noTunnel("CONNECT", "connect")
 	case len(r.Header["Upgrade"]) > 0:
-		return x.deny(with(diagnosis.RequestMalformed, "Upgrade"), "upgrade")
+		return x.noTunnel("Upgrade", "upgrade")
 	}
 	public, ok := x.b.public[strings.ToLower(r.Host)]
 	if !ok {
@@ -40,6 +40,13 @@ func (x *exchange) listener() bool {
 	}
 	x.target = target
 	return true
+}
+
+// noTunnel refuses and closes the connection. Whoever asks for another protocol may already speak it: what follows on the
+// connection must not be taken for requests.
+func (x *exchange) noTunnel(detail, reason string) bool {
+	x.w.Header().Set("Connection", "close")
+	return x.deny(with(diagnosis.RequestMalformed, detail), reason)
 }
 
 // originForm returns the target in origin-form (RFC 9112 section 3.2). An absolute-form is taken only when it names the

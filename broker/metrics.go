@@ -20,6 +20,7 @@ type Metrics struct {
 	logins   *prometheus.CounterVec
 	aborts   *prometheus.CounterVec
 	inFlight prometheus.Gauge
+	panics   prometheus.Counter
 }
 
 // NewMetrics registers the proxy's metrics with reg.
@@ -34,7 +35,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		aborts:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sfbroker_aborted_responses_total", Help: "Answers that were cut off towards the caller, since upstream broke off or the caller went away."}, []string{"connection"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sfbroker_requests_in_flight", Help: "Requests being served."}),
 	}
-	reg.MustRegister(m.requests, m.duration, m.bytes, m.links, m.denials, m.logins, m.aborts, m.inFlight)
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{Name: "sfbroker_panics_total", Help: "Requests that met a defect of the broker; the log has the stack."})
+	reg.MustRegister(m.panics, m.requests, m.duration, m.bytes, m.links, m.denials, m.logins, m.aborts, m.inFlight)
 	return m
 }
 
@@ -67,6 +69,12 @@ func (m *Metrics) denied(code diagnosis.Code) {
 func (m *Metrics) loginFailed(reason string) {
 	if m != nil {
 		m.logins.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) panicked() {
+	if m != nil {
+		m.panics.Inc()
 	}
 }
 

@@ -12,38 +12,58 @@ import (
 // a load balancer took out for its readiness would never see the request that proves it well.
 const recoveryPace = 30 * time.Second
 
-// recovery looks after a broken connection until it is closed.
+// suspicionPace is how often callers' failures make the broker look for itself.
+const suspicionPace = 5 * time.Second
+
+// recovery looks after a connection until it is closed: by itself while it is broken, and when a caller met a failure that
+// may be the connection's.
 type recovery struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	suspect chan struct{}
+}
+
+// look asks for a look, soon. It never blocks.
+func (r *recovery) look() {
+	select {
+	case r.suspect <- struct{}{}:
+	default:
+	}
 }
 
 func startRecovery(c *Connection) *recovery {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &recovery{cancel: cancel}
+	r := &recovery{cancel: cancel, suspect: make(chan struct{}, 1)}
 	r.done.Go(func() {
 		tick := time.NewTicker(time.Second) // short, so that an injected clock is noticed
 		defer tick.Stop()
-		last := c.cfg.Now()
+		last, suspected := time.Time{}, false
 		for {
 			select {
 			case <-ctx.Done():
 				return
+			case <-r.suspect:
+				suspected = true
 			case <-tick.C:
 			}
 			now := c.cfg.Now()
-			if h := c.health.state(); h.finding == nil || h.finding.Origin != diagnosis.FromSuccessFactors {
-				last = now
-				continue
+			h := c.health.state()
+			broken := h.finding != nil && h.finding.Origin == diagnosis.FromSuccessFactors
+			due := broken && now.Sub(maxTime(last, h.since)) >= recoveryPace || suspected && now.Sub(last) >= suspicionPace
+			if due {
+				last, suspected = now, false
+				c.look(ctx)
 			}
-			if now.Sub(last) < recoveryPace {
-				continue
-			}
-			last = now
-			c.look(ctx)
 		}
 	})
 	return r
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // look reads one row. Probe records what comes of it.
@@ -53,9 +73,12 @@ func (c *Connection) look(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	was := c.health.state().finding != nil
 	if _, f := c.Probe(ctx, c.cfg.Probes[0]); f == nil || !concernsConnection(f.Code) {
 		c.health.ok()
-		c.cfg.Logger.Info("connection works again")
+		if was {
+			c.cfg.Logger.Info("connection works again")
+		}
 	}
 }
 

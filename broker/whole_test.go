@@ -156,12 +156,12 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	h.warm("one")
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, to := range []string{elsewhere.URL + "/odata/v2/User", h.sf.URL + "/odata/v2/PerPerson"} {
-			before := len(h.sf.requests())
+			before := len(h.sf.of("/odata/v2/User"))
 			h.sf.answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, status) })
 			a := h.get("/odata/v2/User", nil)
 			wantError(t, fmt.Sprint(status), a, diagnosis.UpstreamGarbled)
-			if a.header.Get("Location") != "" || len(h.sf.requests()) != before+1 {
-				t.Errorf("%d: Location %q, %d requests", status, a.header.Get("Location"), len(h.sf.requests())-before)
+			if a.header.Get("Location") != "" || len(h.sf.of("/odata/v2/User")) != before+1 {
+				t.Errorf("%d: Location %q, %d requests", status, a.header.Get("Location"), len(h.sf.of("/odata/v2/User"))-before)
 			}
 		}
 	}

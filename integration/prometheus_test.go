@@ -27,7 +27,7 @@ func TestPrometheus(t *testing.T) {
 	})).ready()
 	d.mustGet("nightly", plainRead)
 	if r, err := d.get("nobody", plainRead); err != nil || r.status != http.StatusUnauthorized {
-		t.Errorf("no credentials: %d %v", r.status, err)
+		t.Errorf("a wrong key: %d %v", r.status, err)
 	}
 	outcome(t, d.operator("connection", "test", sandbox.FirstConnection)...)
 
@@ -58,7 +58,7 @@ func TestPrometheus(t *testing.T) {
 		return sample(api, `sfbroker_requests_total{caller="nightly",connection="`+sandbox.FirstConnection+`",status="200"}`, "1")
 	})
 	for _, query := range []string{
-		`sfbroker_denials_total{code="caller_credentials_missing"}`,
+		`sfbroker_denials_total{code="caller_credentials_wrong"}`,
 		`sum(rate(sfbroker_request_duration_seconds_bucket[1m])) by (le)`,
 	} {
 		poll(t, query, func() error { return sample(api, query, "") })

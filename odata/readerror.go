@@ -40,21 +40,22 @@ func ReadError(body []byte) (code, message string) {
 	return printable(code, maxErrorCode), printable(message, maxErrorMessage)
 }
 
-// LoginCode gives the login code that an error names in brackets or as its code ("LGN0022"), or "".
+// LoginCode gives the login code ("LGN0022") that an error names as its code or in brackets where its message begins, or
+// "". A code further on, or behind a quote, may be an echo of the request, and a caller must not be able to write one.
 func LoginCode(body []byte) string {
-	if len(body) > maxErrorBody {
-		body = body[:maxErrorBody]
-	}
-	isLogin := func(letters []byte) bool { return string(letters) == "LGN" }
-	if code := bracketCode(body, isLogin); code != "" {
-		return code
-	}
-	code, _ := ReadError(body)
+	code, message := ReadError(body)
 	if len(code) == 7 && strings.HasPrefix(code, "LGN") && allDigits(code[3:]) {
 		return code
 	}
-	return ""
+	head := message[:min(len(message), loginCodeWithin)]
+	if quote := strings.IndexAny(head, "'\"`"); quote >= 0 {
+		head = head[:quote]
+	}
+	return bracketCode([]byte(head), func(letters []byte) bool { return string(letters) == "LGN" })
 }
+
+// loginCodeWithin is how far into a message its login code may stand.
+const loginCodeWithin = 64
 
 // bracketCode finds the first "[XXX0000]": letters of which accept approves and exactly four digits.
 func bracketCode(body []byte, accept func(letters []byte) bool) string {

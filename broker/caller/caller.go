@@ -7,8 +7,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,6 +94,9 @@ func (c *Caller) usernames() []string {
 
 // Named returns the caller of that name.
 func (s *Set) Named(name string) (*Caller, bool) { c, ok := s.byName[name]; return c, ok }
+
+// Names lists the callers, sorted.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.byName)) }
 
 // Reason says why a request was not recognised.
 type Reason string

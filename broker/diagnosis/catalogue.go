@@ -19,7 +19,7 @@ const (
 	PolicyDenied       Code = "policy_denied"
 	FormatUnsupported  Code = "format_not_supported"
 	AuditUnavailable   Code = "audit_unavailable"
-	Draining           Code = "broker_draining"
+	Overloaded         Code = "broker_overloaded"
 	Internal           Code = "broker_internal"
 
 	SourceMissing     Code = "at1_source_missing"
@@ -116,7 +116,7 @@ func brokerEntries() []Entry {
 	}
 	return []Entry{
 		own(AuditUnavailable, http.StatusServiceUnavailable, "audit log not writable", "The audit record could not be written, so nothing was sent.", "audit.file of the configuration", true, "the disk is full", "the file's folder is gone"),
-		own(Draining, http.StatusServiceUnavailable, "draining", "This broker is shutting down.", "the service manager", true, "a restart or an upgrade is under way"),
+		own(Overloaded, http.StatusServiceUnavailable, "overloaded", "The broker serves as many requests as it can at a time.", "the jobs' parallelism, or more replicas", true, "a job opens hundreds of connections", "callers read their answers very slowly"),
 		own(Internal, http.StatusInternalServerError, "internal error", "The broker met a condition that it does not know.", "the broker's log, under the request ID", false, "a defect: please report it with the request ID"),
 		own(GuardState, http.StatusServiceUnavailable, "lockout state unreadable", "The count of failed logons cannot be read or written, so IAS is not asked.", "state.dir of the configuration", false,
 			"the state directory is not writable for the broker's user", "a state file was damaged: move it away and start again"),

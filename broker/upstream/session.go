@@ -24,6 +24,8 @@ type sessions struct {
 	mu   sync.Mutex
 	now  func() time.Time
 	jars map[string]*jar
+	// era counts drops: an answer to a request of an earlier era brings no session back.
+	era int
 }
 
 type jar struct {
@@ -35,19 +37,16 @@ func newSessions(now func() time.Time) *sessions {
 	return &sessions{now: now, jars: map[string]*jar{}}
 }
 
-func (s *sessions) cookies(name string) string {
-	if name == "" {
-		return ""
-	}
+func (s *sessions) cookies(name string) (cookie string, era int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.jars[name]
-	if j == nil {
-		return ""
+	if name == "" || j == nil {
+		return "", s.era
 	}
 	if s.now().Sub(j.used) >= sessionIdle {
 		delete(s.jars, name)
-		return ""
+		return "", s.era
 	}
 	j.used = s.now()
 	var b strings.Builder
@@ -57,15 +56,25 @@ func (s *sessions) cookies(name string) string {
 		}
 		b.WriteString(c.Name + "=" + c.Value)
 	}
-	return b.String()
+	return b.String(), s.era
 }
 
-func (s *sessions) keep(name string, set []*http.Cookie) {
+// forget drops one session: a server that refuses the request's head may be refusing its cookies.
+func (s *sessions) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.jars, name)
+}
+
+func (s *sessions) keep(name string, era int, set []*http.Cookie) {
 	if name == "" || len(set) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if era != s.era {
+		return
+	}
 	j := s.jars[name]
 	if j == nil {
 		s.room()
@@ -113,6 +122,7 @@ func (j *jar) set(c *http.Cookie, now time.Time) {
 func (s *sessions) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.era++
 	clear(s.jars)
 }
 

@@ -94,7 +94,8 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	header.Set("Authorization", r.Authorization)
 	header.Set("Accept-Encoding", "gzip")
 	header.Set("User-Agent", "sfbroker")
-	if cookie := c.sessions.cookies(r.Session); cookie != "" {
+	cookie, era := c.sessions.cookies(r.Session)
+	if cookie != "" {
 		header.Set("Cookie", cookie)
 	}
 	req := (&http.Request{
@@ -117,7 +118,11 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 		cancel(nil)
 		return nil, fmt.Errorf("calling %s: %w", c.api.Host, err)
 	}
-	c.sessions.keep(r.Session, resp.Cookies())
+	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusRequestHeaderFieldsTooLarge {
+		c.sessions.forget(r.Session)
+	} else {
+		c.sessions.keep(r.Session, era, resp.Cookies())
+	}
 	body := &body{raw: resp.Body, watch: watch, ctx: ctx, cancel: cancel, inflaters: &c.inflaters}
 	if err := body.open(r.Method, resp); err != nil {
 		_ = body.Close() // the answer is given up; err says why

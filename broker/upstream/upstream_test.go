@@ -292,6 +292,40 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestDroppedSessionStaysGone: an answer that was under way while the sessions were dropped brings none back.
+func TestDroppedSessionStaysGone(t *testing.T) {
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-answer
+		http.SetCookie(w, &http.Cookie{Name: "JSESSIONID", Value: "old"})
+	}))
+	defer srv.Close()
+	c := client(t, srv.URL, nil, time.Now, 0)
+	for _, drop := range []bool{true, false} {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			resp, err := c.Do(context.Background(), upstream.Request{Method: "GET", Target: "/x", Session: "a"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = resp.Body.Close()
+		})
+		<-arrived
+		want := 1
+		if drop {
+			c.DropSessions()
+			want = 0
+		}
+		answer <- struct{}{}
+		wg.Wait()
+		if got := c.Sessions(); got != want {
+			t.Errorf("dropped in between: %v: %d sessions held, want %d", drop, got, want)
+		}
+	}
+}
+
 func TestNewRefusesAnAddressWithMoreThanAHost(t *testing.T) {
 	for _, bad := range []string{"", "https:", "https://host/path", "https://user@host", "https://host?x=1"} {
 		u, err := url.Parse(bad)

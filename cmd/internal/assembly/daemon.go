@@ -247,6 +247,9 @@ func (d *Daemon) ProxyURL() string {
 	return "http://" + d.proxy.String()
 }
 
+// ProxyAddr is the address that the proxy listens at, which is not always the one under which jobs reach it.
+func (d *Daemon) ProxyAddr() string { return d.proxy.String() }
+
 // AdminURL is the address of the admin listener.
 func (d *Daemon) AdminURL() string {
 	scheme := "http"

@@ -72,7 +72,7 @@ type options struct {
 	untried bool
 	extra   string
 	now     func() time.Time
-	tls     bool
+	latency time.Duration
 }
 
 type option func(*options)
@@ -81,8 +81,11 @@ func faults(names ...string) option       { return func(o *options) { o.faults =
 func alone() option                       { return func(o *options) { o.alone = true } }
 func clocked(now func() time.Time) option { return func(o *options) { o.now = now } }
 
-// extra adds lines to the configuration.
-func extra(yaml string) option { return func(o *options) { o.extra += yaml } }
+// extra replaces the proxy's section of the configuration.
+func extra(yaml string) option { return func(o *options) { o.extra = yaml } }
+
+// slow delays each answer of SuccessFactors.
+func slow(by time.Duration) option { return func(o *options) { o.latency = by } }
 
 // untried gives the connection, which is the second one, an issuer that never answers.
 func untried(string) option { return func(o *options) { o.untried = true } }
@@ -95,7 +98,7 @@ func newHouse(t *testing.T, opts ...option) *house {
 	}
 	h := &house{dir: t.TempDir(), audit: &records{}, log: &records{}, ended: make(chan error, 1)}
 	var err error
-	if h.sandbox, err = sandbox.Start(t.Context(), sandbox.Config{Workers: 5, Seed: 1, Faults: o.faults, Now: o.now}); err != nil {
+	if h.sandbox, err = sandbox.Start(t.Context(), sandbox.Config{Workers: 5, Seed: 1, Faults: o.faults, Now: o.now, Latency: o.latency}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.sandbox.Close() })
@@ -138,15 +141,19 @@ func (h *house) configure(t *testing.T, o options) string {
 	if o.untried {
 		yaml = h.withSilentIssuer(t, yaml)
 	}
-	return yaml + o.extra
+	if o.extra != "" {
+		yaml = strings.Replace(yaml, "proxy:\n  listen: \"127.0.0.1:0\"\n", o.extra, 1)
+	}
+	return yaml
 }
 
 // withSilentIssuer moves the second connection to a workload identity of its own.
 func (h *house) withSilentIssuer(t *testing.T, yaml string) string {
 	t.Helper()
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	over := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
 	t.Cleanup(silent.Close)
-	t.Cleanup(silent.CloseClientConnections)
+	t.Cleanup(func() { close(over) })
 	before, after, ok := strings.Cut(yaml, "connections:\n")
 	if !ok {
 		t.Fatalf("no connections in\n%s", yaml)
