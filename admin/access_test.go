@@ -1,13 +1,17 @@
 package admin_test
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sfbroker/admin"
+	"sfbroker/audit"
 )
 
 // split makes a request line of a route's pattern.
@@ -109,12 +113,18 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 			if challenge := w.Header().Get("WWW-Authenticate"); (w.Code == 401) != strings.HasPrefix(challenge, "Bearer ") {
 				t.Errorf("%s with %s: %d with the challenge %q", route.Pattern, way.rule, w.Code, challenge)
 			}
-			if h.audit.String() != before {
-				t.Errorf("%s with %s: something was done", route.Pattern, way.rule)
+			var denial audit.Record
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(h.audit.String(), before)), &denial); err != nil || denial.Decision != audit.Deny || denial.Code != way.code {
+				t.Errorf("%s with %s: not exactly one denial on record: %q", route.Pattern, way.rule, strings.TrimPrefix(h.audit.String(), before))
 			}
 		}
+		before := len(h.audit.String())
 		if w := h.ask(t, method, target, bodyOf(target)); !answered(t, target, w) {
 			t.Errorf("%s with the token: %d %s", route.Pattern, w.Code, w.Body)
+		}
+		got := h.audit.String()[before:]
+		if !strings.Contains(got, `"decision":"allow"`) || !strings.Contains(got, `"shape":"`+route.Pattern+`"`) || !strings.Contains(got, `"caller":"operator"`) {
+			t.Errorf("%s with the token: recorded %s", route.Pattern, got)
 		}
 		w := httptest.NewRecorder()
 		r := asOperator(newRequest(t, method, target, bodyOf(target)))
@@ -149,6 +159,30 @@ func TestOpenRoutesNeedNothing(t *testing.T) {
 		if h.api.Handler().ServeHTTP(w, r); !open(target, w) {
 			t.Errorf("%s: %d %s", route.Pattern, w.Code, w.Body)
 		}
+	}
+}
+
+// sealed is an audit log that cannot be written.
+type sealed struct{}
+
+func (sealed) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestWithoutARecordNobodyIsLetIn: not even the one who may, and readiness says so.
+func TestWithoutARecordNobodyIsLetIn(t *testing.T) {
+	h := newHouse(t)
+	api := h.newAPI(audit.New(sealed{}, time.Now))
+	for _, route := range admin.Routes() {
+		method, target := split(t, route.Pattern)
+		w := httptest.NewRecorder()
+		api.Handler().ServeHTTP(w, asOperator(newRequest(t, method, target, bodyOf(target))))
+		if route.Access == admin.Operator && (w.Code != http.StatusServiceUnavailable || code(t, w) != "audit_unavailable") {
+			t.Errorf("%s: %d %s", route.Pattern, w.Code, w.Body)
+		}
+	}
+	w := httptest.NewRecorder()
+	api.Handler().ServeHTTP(w, newRequest(t, http.MethodGet, "/readyz", ""))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "audit records cannot be written") {
+		t.Errorf("/readyz: %d %s", w.Code, w.Body)
 	}
 }
 

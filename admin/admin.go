@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type Config struct {
 	Token func(presented string) bool
 	// Hosts reports whether a Host header names this listener, against DNS rebinding.
 	Hosts func(host string) bool
+	// Loopback says that the listener is on loopback, where no name but its own is in use: open routes ask for it too.
+	Loopback bool
 	// Gatherer gives the metrics.
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
@@ -75,13 +78,31 @@ func Routes() []Route {
 	}
 }
 
-// Handler serves all routes to operators by token.
-func (a *API) Handler() http.Handler { return a.handler(Routes(), a.byToken) }
+// Handler serves all routes to operators by token. No route is for web pages, also not the open ones.
+func (a *API) Handler() http.Handler {
+	return a.handler(Routes(), func(r *http.Request, access Access) *failure {
+		if access != Open || a.cfg.Loopback {
+			if f := a.host(r); f != nil {
+				return f
+			}
+		}
+		if f := browser(r); f != nil || access == Open {
+			return f
+		}
+		return a.byToken(r)
+	})
+}
 
 // SocketHandler serves all routes on a Unix socket. peer reports whether the other end of the request's connection may
 // operate the broker.
 func (a *API) SocketHandler(peer func(*http.Request) bool) http.Handler {
-	return a.handler(Routes(), func(r *http.Request) *failure {
+	return a.handler(Routes(), func(r *http.Request, access Access) *failure {
+		if access == Open {
+			return nil
+		}
+		if f := browser(r); f != nil {
+			return f
+		}
 		if !peer(r) {
 			return &failure{http.StatusForbidden, "peer_refused", "the socket serves the user that the daemon runs as, and root"}
 		}
@@ -91,7 +112,8 @@ func (a *API) SocketHandler(peer func(*http.Request) bool) http.Handler {
 
 // ProbeHandler serves probes and metrics alone.
 func (a *API) ProbeHandler() http.Handler {
-	return a.handler(slices.DeleteFunc(Routes(), func(r Route) bool { return r.Access != Open }), nil)
+	open := slices.DeleteFunc(Routes(), func(r Route) bool { return r.Access != Open })
+	return a.handler(open, func(*http.Request, Access) *failure { return nil })
 }
 
 // failure is an error with its HTTP status and public text.
@@ -102,25 +124,57 @@ type failure struct {
 
 func (f *failure) Error() string { return f.code }
 
-func (a *API) handler(routes []Route, operator func(*http.Request) *failure) http.Handler {
+// handler serves routes behind one gate. Whatever is not open is recorded, allowed or not, before anything is done.
+func (a *API) handler(routes []Route, gate func(*http.Request, Access) *failure) http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
 		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
+			refused := gate(r, route.Access)
 			if route.Access != Open {
-				if f := a.browser(r); f != nil {
-					writeFailure(w, f)
-					return
+				if f := a.decided(r, route, refused); f != nil {
+					refused = f
 				}
-				if f := operator(r); f != nil {
-					a.cfg.Logger.Warn("operator not recognised", "code", f.code, "path", route.Pattern)
-					writeFailure(w, f)
-					return
-				}
+			}
+			if refused != nil {
+				a.cfg.Logger.Warn("admin request refused", "code", refused.code, "route", route.Pattern)
+				writeFailure(w, refused)
+				return
 			}
 			a.answer(w, route.handle(a, w, r))
 		})
 	}
 	return mux
+}
+
+// decided records the decision on a route. What cannot be recorded is refused.
+func (a *API) decided(r *http.Request, route Route, refused *failure) *failure {
+	record := audit.Record{
+		Time: a.cfg.Now(), Event: "admin", Decision: audit.Allow, Method: r.Method, Shape: route.Pattern, Revision: a.cfg.Broker.Revision(), Remote: remote(r),
+	}
+	if refused != nil {
+		record.Decision, record.Code = audit.Deny, refused.code
+	} else {
+		record.Caller = operatorName
+	}
+	return a.write(record)
+}
+
+// operatorName is the caller in records of operators: they share one token.
+const operatorName = "operator"
+
+func (a *API) write(r audit.Record) *failure {
+	if err := a.cfg.Audit.Write(r); err != nil {
+		a.cfg.Logger.Error("audit record not written", "error", err)
+		return &failure{http.StatusServiceUnavailable, "audit_unavailable", "the audit record could not be written, so nothing was done"}
+	}
+	return nil
+}
+
+func remote(r *http.Request) string {
+	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return addr.Addr().Unmap().String()
+	}
+	return "socket"
 }
 
 func (a *API) answer(w http.ResponseWriter, err error) {
@@ -135,21 +189,24 @@ func (a *API) answer(w http.ResponseWriter, err error) {
 	writeFailure(w, f)
 }
 
-// browser keeps web pages out: a page of another origin, or one that rebound its name to our address.
-func (a *API) browser(r *http.Request) *failure {
-	if len(r.Header["Origin"]) > 0 {
-		return &failure{http.StatusForbidden, "origin_refused", "the admin API is not for web pages"}
+// host keeps out a page that rebound its own name to our address.
+func (a *API) host(r *http.Request) *failure {
+	if !a.cfg.Hosts(r.Host) {
+		return &failure{http.StatusMisdirectedRequest, "host_unknown", "this listener does not serve that host"}
 	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
+	return nil
+}
+
+// browser keeps out the pages of other origins.
+func browser(r *http.Request) *failure {
+	site := r.Header.Get("Sec-Fetch-Site")
+	if len(r.Header["Origin"]) > 0 || site != "" && site != "none" && site != "same-origin" {
 		return &failure{http.StatusForbidden, "origin_refused", "the admin API is not for web pages"}
 	}
 	return nil
 }
 
 func (a *API) byToken(r *http.Request) *failure {
-	if !a.cfg.Hosts(r.Host) {
-		return &failure{http.StatusMisdirectedRequest, "host_unknown", "this listener does not serve that host"}
-	}
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
 		return &failure{http.StatusUnauthorized, "token_missing", "send the token of the daemon's token file as Authorization: Bearer"}

@@ -32,11 +32,14 @@ func (a *API) connection(r *http.Request) (*broker.Connection, error) {
 	return c, nil
 }
 
-func (a *API) record(event, connection, reason string) error {
-	err := a.cfg.Audit.Write(audit.Record{Time: a.cfg.Now(), Event: event, Decision: audit.Allow, Caller: "operator", Connection: connection, Reason: reason})
-	if err != nil {
-		a.cfg.Logger.Error("audit record not written", "error", err)
-		return &failure{http.StatusServiceUnavailable, "audit_unavailable", "the audit record could not be written, so nothing was done"}
+// record adds to the decision on the route what it is done to and why.
+func (a *API) record(r *http.Request, event, connection, reason string) error {
+	f := a.write(audit.Record{
+		Time: a.cfg.Now(), Event: event, Decision: audit.Allow, Caller: operatorName, Connection: connection, Reason: reason,
+		Revision: a.cfg.Broker.Revision(), Remote: remote(r),
+	})
+	if f != nil {
+		return f
 	}
 	return nil
 }
@@ -46,7 +49,7 @@ func (a *API) test(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.record("test_connection", c.Name(), ""); err != nil {
+	if err := a.record(r, "test_connection", c.Name(), ""); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)
@@ -117,7 +120,7 @@ func (a *API) release(w http.ResponseWriter, r *http.Request) error {
 		f := c.Diagnose(err)
 		return &failure{http.StatusServiceUnavailable, string(f.Code), f.Sentence}
 	}
-	if err := a.record("release_token", c.Name(), "fingerprint "+token.AccessToken.Fingerprint()); err != nil {
+	if err := a.record(r, "release_token", c.Name(), "fingerprint "+token.AccessToken.Fingerprint()); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"access_token": token.AccessToken.Reveal(), "token_type": "Bearer", "expires_in": int(token.Expiry.Sub(a.cfg.Now()).Seconds())})
@@ -136,7 +139,7 @@ func (a *API) unlock(w http.ResponseWriter, r *http.Request) error {
 	if err := dec.Decode(&body); err != nil || strings.TrimSpace(body.Reason) == "" || len(body.Reason) > 500 {
 		return &failure{http.StatusBadRequest, "reason_missing", `send {"reason": "..."}: what was mended, for the audit log`}
 	}
-	if err := a.record("unlock", c.Name(), body.Reason); err != nil {
+	if err := a.record(r, "unlock", c.Name(), body.Reason); err != nil {
 		return err
 	}
 	if err := c.Unlock(); err != nil {
@@ -214,6 +217,9 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 			p.Reason = "no connection can deliver"
 		}
 		p.OK = p.Reason == ""
+	}
+	if err := a.cfg.Audit.Stuck(); err != nil {
+		p.OK, p.Reason = false, "audit records cannot be written"
 	}
 	if a.cfg.Broker.Draining() {
 		p.OK, p.Reason = false, "draining"

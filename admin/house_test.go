@@ -43,11 +43,15 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.api = admin.New(admin.Config{
+	h.api = h.newAPI(log)
+	return h
+}
+
+func (h *house) newAPI(log *audit.Log) *admin.API {
+	return admin.New(admin.Config{
 		Broker: h.broker, Audit: log, Token: func(s string) bool { return s == token }, Hosts: func(s string) bool { return s == host },
 		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Now: time.Now, Version: "test",
 	})
-	return h
 }
 
 // nobody is a set without callers.

@@ -5,9 +5,10 @@ package audit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,22 +51,40 @@ type Record struct {
 	Touches []string `json:"touches,omitempty"`
 	// Subject is the technical user as which SuccessFactors sees an allowed request.
 	Subject string `json:"technical_user,omitempty"`
+	// Suppressed counts like records that were left out before this one; only denials of an address that was told to stop.
+	Suppressed int `json:"suppressed,omitempty"`
 }
+
+// Patience is how long a record may wait for the sink: a full pipe must fail requests, not hang them.
+const Patience = 5 * time.Second
+
+// ErrStuck is returned while the sink takes nothing.
+var ErrStuck = errors.New("the audit sink takes no records")
 
 // Log writes records as JSON lines. It is safe for concurrent use.
 type Log struct {
-	mu  sync.Mutex
-	w   io.Writer
-	now func() time.Time
+	turn chan struct{} // holds one element while nobody writes
+	w    io.Writer
+	now  func() time.Time
+
+	// torn says that the last write stopped within a line. Only the holder of the turn uses it.
+	torn bool
+	// since is when the present writer took its turn, in Unix nanoseconds, 0 while nobody writes; failing is set while the
+	// last write failed.
+	since   atomic.Int64
+	failing atomic.Bool
 }
 
 // New returns a Log on w. Each record is one Write of one whole line, so a file opened with O_APPEND keeps every record
 // of a process that is killed. now stamps records that have no time.
 func New(w io.Writer, now func() time.Time) *Log {
-	return &Log{w: w, now: now}
+	l := &Log{turn: make(chan struct{}, 1), w: w, now: now}
+	l.turn <- struct{}{}
+	return l
 }
 
-// Write appends r. A caller that gets an error must not go on with what r allows.
+// Write appends r. A caller that gets an error must not go on with what r allows. It waits at most Patience for records
+// before it; the error is then ErrStuck.
 func (l *Log) Write(r Record) error {
 	if r.Time.IsZero() {
 		r.Time = l.now()
@@ -75,15 +94,49 @@ func (l *Log) Write(r Record) error {
 	if err != nil {
 		return fmt.Errorf("encoding audit record: %w", err)
 	}
+	if err := l.wait(); err != nil {
+		return err
+	}
+	defer func() { l.since.Store(0); l.turn <- struct{}{} }()
+	l.since.Store(time.Now().UnixNano())
+	if l.torn {
+		line = append([]byte{'\n'}, line...) // what was torn stays alone on its line
+	}
 	line = append(line, '\n')
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	n, err := l.w.Write(line)
+	if err == nil && n != len(line) {
+		err = io.ErrShortWrite
+	}
+	l.failing.Store(err != nil)
 	if err != nil {
+		l.torn = l.torn || n > 0
 		return fmt.Errorf("writing audit record: %w", err)
 	}
-	if n != len(line) {
-		return fmt.Errorf("writing audit record: %w", io.ErrShortWrite)
+	l.torn = false
+	return nil
+}
+
+func (l *Log) wait() error {
+	select {
+	case <-l.turn:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	select {
+	case <-l.turn:
+		return nil
+	case <-timer.C:
+		return ErrStuck
+	}
+}
+
+// Stuck returns an error while the sink takes no records: the last write failed, or one has been waiting longer than
+// Patience. Readiness asks.
+func (l *Log) Stuck() error {
+	if since := l.since.Load(); l.failing.Load() || since != 0 && time.Since(time.Unix(0, since)) > Patience {
+		return ErrStuck
 	}
 	return nil
 }

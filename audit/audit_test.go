@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sfbroker/audit"
@@ -73,3 +74,69 @@ func TestFailedWriteIsAnError(t *testing.T) {
 		t.Errorf("err = %v, want a short write", err)
 	}
 }
+
+// TestTornLineStaysAlone: a record after a failed write is whole, on a line of its own.
+func TestTornLineStaysAlone(t *testing.T) {
+	var file bytes.Buffer
+	w := &flaky{to: &file, short: true}
+	log := audit.New(w, fixed)
+	if err := log.Write(audit.Record{Event: "torn"}); err == nil {
+		t.Fatal("a short write went unnoticed")
+	}
+	if log.Stuck() == nil {
+		t.Error("a failing sink is not reported")
+	}
+	w.short = false
+	if err := log.Write(audit.Record{Event: "whole"}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(file.String()), "\n")
+	var got audit.Record
+	if len(lines) != 2 || json.Unmarshal([]byte(lines[1]), &got) != nil || got.Event != "whole" {
+		t.Errorf("lines %q", lines)
+	}
+	if log.Stuck() != nil {
+		t.Error("still reported after a good write")
+	}
+}
+
+type flaky struct {
+	to    *bytes.Buffer
+	short bool
+}
+
+func (f *flaky) Write(p []byte) (int, error) {
+	if f.short {
+		return f.to.Write(p[:len(p)/2])
+	}
+	return f.to.Write(p)
+}
+
+// TestStuckSinkFailsOthers: a reader that stopped reading fails requests instead of hanging them.
+func TestStuckSinkFailsOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		log := audit.New(blocked(release), fixed)
+		done := make(chan error, 1)
+		go func() { done <- log.Write(audit.Record{Event: "first"}) }()
+		synctest.Wait()
+		if err := log.Write(audit.Record{Event: "second"}); !errors.Is(err, audit.ErrStuck) {
+			t.Errorf("err = %v, want ErrStuck", err)
+		}
+		time.Sleep(time.Second) // in the bubble: past the patience
+		if log.Stuck() == nil {
+			t.Error("readiness is not told")
+		}
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if log.Stuck() != nil {
+			t.Error("still stuck")
+		}
+	})
+}
+
+type blocked chan struct{}
+
+func (b blocked) Write(p []byte) (int, error) { <-b; return len(p), nil }

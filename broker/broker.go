@@ -129,9 +129,11 @@ func (b *Broker) Draining() bool { return b.draining.Load() }
 
 // Close ends all connections and waits for their background work.
 func (b *Broker) Close() {
+	var wg sync.WaitGroup
 	for _, c := range b.connections {
-		c.Close()
+		wg.Go(c.Close)
 	}
+	wg.Wait()
 }
 
 // ServeHTTP is the data path. A request goes through its steps from top to bottom and never back.

@@ -34,6 +34,8 @@ type exchange struct {
 	status  int
 	origin  diagnosis.Origin
 	bytes   int64
+	// suppressed counts denials like this one that were not recorded
+	suppressed int
 }
 
 func newExchange(b *Broker, w http.ResponseWriter, r *http.Request) *exchange {
@@ -129,6 +131,12 @@ func (x *exchange) recognise() bool {
 	if failed.Claimed != "" {
 		f.Detail = "claimed caller " + failed.Claimed
 	}
+	if failed.Silent {
+		x.b.cfg.Metrics.denied(f.Code)
+		x.fail(f)
+		return false
+	}
+	x.suppressed = failed.Suppressed
 	return x.deny(f, string(failed.Reason))
 }
 
@@ -203,7 +211,7 @@ func (x *exchange) authorise() (granted, bool) {
 func (x *exchange) record(d audit.Decision, code diagnosis.Code, reason string) audit.Record {
 	r := audit.Record{
 		Time: x.b.cfg.Now(), Event: "request", Decision: d, Code: string(code), Reason: reason, RequestID: x.id,
-		Revision: x.b.cfg.Revision, Remote: x.remote.String(), Method: bounded(x.r.Method),
+		Revision: x.b.cfg.Revision, Remote: x.remote.String(), Method: bounded(x.r.Method), Suppressed: x.suppressed,
 	}
 	if x.caller != nil {
 		r.Caller, r.Connection = x.caller.Name, x.caller.Connection

@@ -41,6 +41,7 @@ func TestStarvedConnectionAnswers503(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.rule, func(t *testing.T) {
+			t.Parallel()
 			var c clock
 			if row.at1 != nil {
 				row.setup.noAT1 = true
@@ -177,6 +178,7 @@ func TestForbiddenIsToldApart(t *testing.T) {
 // TestBrokenConnectionIsLookedAfter: a broker that is out of a load balancer for its readiness gets no request that could
 // prove it well, so it looks itself.
 func TestBrokenConnectionIsLookedAfter(t *testing.T) {
+	t.Parallel()
 	var c clock
 	h := build(t, setup{now: c.Now})
 	conn := h.warm("one")
@@ -184,9 +186,7 @@ func TestBrokenConnectionIsLookedAfter(t *testing.T) {
 	if a := h.get("/odata/v2/User", nil); a.status != http.StatusServiceUnavailable || a.code() != diagnosis.UpstreamUnavailable {
 		t.Errorf("%d %s", a.status, a.code())
 	}
-	if s := conn.Status(); s.State != broker.Broken {
-		t.Fatalf("state %s", s.State)
-	}
+	poll(t, "found broken by a look of its own", func() bool { return conn.Status().State == broker.Broken })
 	sent := len(h.sf.requests())
 	h.sf.answer(nil)
 	c.advance(31 * time.Second)

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -170,7 +171,7 @@ func TestMemoryIsFlat(t *testing.T) {
 		read += uint64(n)
 		runtime.ReadMemStats(&now)
 		most = max(most, now.HeapInuse)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -16,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
+	"sfbroker/cmd/internal/assembly"
 	"sfbroker/config"
 	"sfbroker/sandbox"
 )
@@ -42,6 +44,8 @@ type Env struct {
 
 // Main runs the program with the process's own world. The first SIGINT or SIGTERM ends the context, the second the process.
 func Main() int {
+	log.SetOutput(discreet{}) // net/http quotes unexpected bytes of a peer there
+	coreErr := assembly.NoCoreDumps()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -51,7 +55,19 @@ func Main() int {
 		got = <-signals
 		os.Exit(signalled{got}.exitCode())
 	}()
+	if coreErr != nil {
+		printf(os.Stderr, "warning: core dumps stay on: %v\n", coreErr)
+	}
 	return Run(ctx, Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+}
+
+// discreet takes the place of the standard logger's output: libraries write there what a peer sent, personal data and tokens
+// included.
+type discreet struct{}
+
+func (discreet) Write(p []byte) (int, error) {
+	printf(os.Stderr, "level=WARN msg=%q\n", "a library had a remark, which is not shown since it may quote a peer")
+	return len(p), nil
 }
 
 // signalled is the cause of a context that a signal ended.
@@ -171,7 +187,7 @@ func (w *world) report(err error) int {
 			return exitFailed
 		}
 		return exitUsage
-	case errors.As(context.Cause(w.ctx), &sig):
+	case errors.As(context.Cause(w.ctx), &sig) && errors.Is(err, context.Canceled):
 		return sig.exitCode()
 	}
 	printf(w.Stderr, "error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\n       "))

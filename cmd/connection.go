@@ -10,6 +10,7 @@ import (
 	"sfbroker/admin"
 	"sfbroker/broker/check"
 	"sfbroker/cmd/internal/assembly"
+	"sfbroker/config"
 )
 
 type connectionCmd struct {
@@ -62,6 +63,9 @@ func (c testCmd) local(w *world) (admin.Report, error) {
 	cfg, err := c.load(w)
 	if err != nil {
 		return admin.Report{}, err
+	}
+	if cfg.State.Dir == "" {
+		return admin.Report{}, config.Problems{cfg.Problem("state.dir", "is needed for a test from this process, so that it shares the count of failed logons with the daemon", "add state: { dir: /var/lib/sfbroker }, the folder that the daemon uses")}
 	}
 	opts := w.assemblyOptions()
 	opts.Log = io.Discard

@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -71,6 +73,9 @@ func (f operatorFlags) reach(w *world) (*operator, error) {
 		o.base, o.socket = adminBase(cfg)
 	}
 	o.base = strings.TrimSuffix(o.base, "/")
+	if u, err := url.Parse(o.base); err != nil || u.Host == "" || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()) && o.socket == "")) {
+		return nil, &usageError{fmt.Errorf("the admin address %q is neither https nor http on loopback", o.base), "the operators' token is not sent in the clear over a network; use https, or a tunnel"}
+	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if f.CAFile != "" {
 		pem, err := os.ReadFile(f.CAFile)
@@ -92,6 +97,11 @@ func (f operatorFlags) reach(w *world) (*operator, error) {
 	return o, nil
 }
 
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
 // adminBase prefers the socket, which needs no token.
 func adminBase(cfg *config.Config) (base, socket string) {
 	if cfg.Admin.Socket != "" {
@@ -108,35 +118,37 @@ func adminBase(cfg *config.Config) (base, socket string) {
 
 // call sends one request and decodes the answer into out.
 func (o *operator) call(ctx context.Context, method, path string, in, out any) error {
-	resp, raw, err := o.ask(ctx, method, path, in)
+	status, raw, err := o.ask(ctx, method, path, in)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if status != http.StatusOK {
 		var failure struct {
 			Error struct{ Code, Message string }
 		}
 		if json.Unmarshal(raw, &failure) == nil && failure.Error.Message != "" {
 			return fmt.Errorf("the daemon refuses (%s): %s", failure.Error.Code, failure.Error.Message)
 		}
-		return fmt.Errorf("the daemon at %s answers %s", o.place(), resp.Status)
+		return fmt.Errorf("the daemon at %s answers %s", o.place(), statusText(status))
 	}
 	return json.Unmarshal(raw, out)
 }
 
-// ask sends one request and returns the answer, whatever its status, with its whole body.
-func (o *operator) ask(ctx context.Context, method, path string, in any) (*http.Response, []byte, error) {
+func statusText(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
+
+// ask sends one request and returns the answer's status, whatever it is, and its whole body.
+func (o *operator) ask(ctx context.Context, method, path string, in any) (int, []byte, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return nil, nil, err
+			return 0, nil, err
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, o.base+path, body)
 	if err != nil {
-		return nil, nil, &usageError{err, "--admin takes an address such as http://127.0.0.1:8021"}
+		return 0, nil, &usageError{err, "--admin takes an address such as http://127.0.0.1:8021"}
 	}
 	if !o.token.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+o.token.Reveal())
@@ -145,13 +157,13 @@ func (o *operator) ask(ctx context.Context, method, path string, in any) (*http.
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, nil, &hinted{fmt.Errorf("no daemon answers at %s", o.place()), "start one with sfbroker serve, or name another with --admin"}
+			return 0, nil, &hinted{fmt.Errorf("no daemon answers at %s", o.place()), "start one with sfbroker serve, or name another with --admin"}
 		}
-		return nil, nil, err
+		return 0, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // it is read to its end
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	return resp, raw, err
+	return resp.StatusCode, raw, err
 }
 
 // place is where the daemon was looked for.

@@ -60,13 +60,13 @@ func (c statusCmd) ready(w *world) error {
 	if err != nil {
 		return err
 	}
-	resp, raw, err := o.ask(w.ctx, http.MethodGet, "/readyz", nil)
-	if err != nil || resp.StatusCode == http.StatusOK {
+	status, raw, err := o.ask(w.ctx, http.MethodGet, "/readyz", nil)
+	if err != nil || status == http.StatusOK {
 		return err
 	}
 	var answer struct{ Reason string }
 	if json.Unmarshal(raw, &answer) != nil || answer.Reason == "" {
-		answer.Reason = "it answers " + resp.Status
+		answer.Reason = "it answers " + statusText(status)
 	}
 	return fmt.Errorf("the daemon is not ready: %s", answer.Reason)
 }

@@ -16,8 +16,8 @@ import (
 	"sfbroker/sandbox"
 )
 
-// TestBrokenConfiguration: the daemon does not start, and says where the mistake is.
-func TestBrokenConfiguration(t *testing.T) {
+// TestBadInputConfiguration: the daemon does not start, and says where the mistake is.
+func TestBadInputConfiguration(t *testing.T) {
 	t.Parallel()
 	w := startSandbox(t, "--workers", "1")
 	whole, err := os.ReadFile(w.config(sandbox.ConfigOptions{}, nil))
@@ -57,8 +57,8 @@ func TestBrokenConfiguration(t *testing.T) {
 	}
 }
 
-// TestStartsDegraded: a broker whose peers are out of order starts, says what is wrong, and recovers by itself.
-func TestStartsDegraded(t *testing.T) {
+// TestBadInputFromPeersAtStart: a broker whose peers are out of order starts, says what is wrong, and recovers by itself.
+func TestBadInputFromPeersAtStart(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ fault, code, origin string }{
 		{sandbox.FaultEntraDown, "at1_source_unavailable", "source"},
@@ -128,9 +128,9 @@ func direct(t *testing.T, d *daemon) func(target string) response {
 	}
 }
 
-// TestTargetsArriveOrAreRefused sends addresses that libraries quietly change. Each is answered as SuccessFactors answers
+// TestBadInputTargetsArriveOrAreRefused sends addresses that libraries quietly change. Each is answered as SuccessFactors answers
 // exactly these bytes, or refused with an OData error; nothing third.
-func TestTargetsArriveOrAreRefused(t *testing.T) {
+func TestBadInputTargetsArriveOrAreRefused(t *testing.T) {
 	t.Parallel()
 	w := startSandbox(t, "--workers", "40")
 	d := w.startBroker(w.config(sandbox.ConfigOptions{}, noLameDuck)).ready()
@@ -212,8 +212,8 @@ func TestTargetsArriveOrAreRefused(t *testing.T) {
 	d.mustGet("nightly", plainRead)
 }
 
-// TestSmuggling puts a second request where only one peer would see it. What SuccessFactors never sees is EmpJob.
-func TestSmuggling(t *testing.T) {
+// TestBadInputSmuggling puts a second request where only one peer would see it. What SuccessFactors never sees is EmpJob.
+func TestBadInputSmuggling(t *testing.T) {
 	t.Parallel()
 	w := startSandbox(t, "--workers", "20")
 	d := w.startBroker(w.config(sandbox.ConfigOptions{Allow: []string{"User", "EmpJob"}}, noLameDuck)).ready()
@@ -308,9 +308,9 @@ func (d *daemon) gauge(series string) string {
 	return string(m[1])
 }
 
-// TestMemoryStaysFlat streams 50 pages of the full query, with callers that leave in the middle of a page, and looks at the
+// TestBadInputMemoryStaysFlat streams 50 pages of the full query, with callers that leave in the middle of a page, and looks at the
 // most memory that the broker ever had.
-func TestMemoryStaysFlat(t *testing.T) {
+func TestBadInputMemoryStaysFlat(t *testing.T) {
 	t.Parallel()
 	w := startSandbox(t, "--workers", "6000")
 	d := w.startBroker(w.config(sandbox.ConfigOptions{Allow: fullQueryGrants()}, noLameDuck)).ready()

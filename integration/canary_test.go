@@ -91,9 +91,9 @@ func (c *canary) folder(t *testing.T, dir string, but ...string) {
 	}
 }
 
-// TestNoSecretLeavesTheBroker turns debug logging on, lets everything go wrong that can, and searches whatever the broker
+// TestCanaryNoSecretLeavesTheBroker turns debug logging on, lets everything go wrong that can, and searches whatever the broker
 // wrote or said.
-func TestNoSecretLeavesTheBroker(t *testing.T) {
+func TestCanaryNoSecretLeavesTheBroker(t *testing.T) {
 	t.Parallel()
 	w := startSandbox(t, "--workers", "2000")
 	digests := map[string]string{"nightly": w.key("nightly"), "narrow": w.key("narrow")}

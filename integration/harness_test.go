@@ -177,7 +177,7 @@ func startSandbox(t testing.TB, args ...string) *world {
 func (w *world) client() *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(w.info.CAPEM))
-	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, DisableCompression: true}
 	w.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: patience}
 }

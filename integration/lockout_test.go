@@ -18,9 +18,9 @@ import (
 // mostFailedLogons is what may reach IAS of one cause, however often somebody tries: the fifth locks the client ID.
 const mostFailedLogons = 3
 
-// TestFailedLogonsStayBelowTheLock presses "connection test" again and again, restarts the broker, tests from other
+// TestBreakNeverLocksTheClient presses "connection test" again and again, restarts the broker, tests from other
 // processes at the same time, and lets jobs knock.
-func TestFailedLogonsStayBelowTheLock(t *testing.T) {
+func TestBreakNeverLocksTheClient(t *testing.T) {
 	t.Parallel()
 	for _, profile := range []string{"microsoft", "terse"} {
 		for _, fault := range []string{sandbox.FaultWrongSubject, sandbox.FaultWrongAudience, sandbox.FaultLockedClient} {

@@ -11,11 +11,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -71,50 +69,57 @@ func PostForm(ctx context.Context, c *http.Client, tokenURL string, form url.Val
 	secrets := secretsOf(form)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaderField: func(string, []string) { sent.Store(true) },
-	})
-	resp, err := post(ctx, c, tokenURL, form)
+	var wire progress
+	ctx = wire.watch(ctx)
+	req, err := tokenRequest(ctx, c, tokenURL, form)
 	if err != nil {
-		return Response{}, &Error{Kind: KindUnavailable, Err: hideEchoes(err, secrets), sent: sent.Load()}
+		return Response{}, &Error{Kind: KindUnavailable, Err: err}
+	}
+	resp, err := post(c, req)
+	if err != nil {
+		return Response{}, &Error{Kind: KindUnavailable, Err: wire.failure(ctx, err), sent: wire.sent.Load()}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	received := now().Round(0)
 	body, readErr := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
-	a := answer{resp: resp, body: body, readErr: readErr, received: received, secrets: secrets}
+	a := answer{resp: resp, body: body, received: received, secrets: secrets}
+	if readErr != nil {
+		a.readErr = wire.failure(ctx, readErr)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return Response{}, a.refusal()
 	}
 	return a.token()
 }
 
-func post(ctx context.Context, c *http.Client, tokenURL string, form url.Values) (*http.Response, error) {
+// tokenRequest makes the request. Its errors do not quote tokenURL, which is the
+// configuration's to show.
+func tokenRequest(ctx context.Context, c *http.Client, tokenURL string, form url.Values) (*http.Request, error) {
 	if c == nil {
 		return nil, errors.New("no HTTP client given")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, tokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, fmt.Errorf("building the token request: %w", err)
+		return nil, errors.New("the token endpoint's address is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.URL.User = nil // user info in the URL would become an Authorization header
+	return req, nil
+}
+
+func post(c *http.Client, req *http.Request) (*http.Response, error) {
 	client := *c
 	client.CheckRedirect = noRedirect
 	client.Jar = nil
 	return client.Do(req)
 }
 
-func hideEchoes(err error, secrets []string) error {
-	return &scrubbedError{text: scrub(err.Error(), 2*maxDescription, secrets), err: err}
-}
-
 // answer is an HTTP answer whose body was read as far as it is looked at.
 type answer struct {
 	resp     *http.Response
 	body     []byte
-	readErr  error
+	readErr  error // a *transportError, or nil
 	received time.Time
 	secrets  []string
 }
@@ -237,9 +242,6 @@ func (a *answer) refused(w wire) *Error {
 }
 
 func (a *answer) failure(v verdict, code, description string, cause error) *Error {
-	if a.readErr != nil && cause != nil {
-		cause = hideEchoes(cause, a.secrets)
-	}
 	return &Error{
 		Kind: v.kind, FailedLogon: v.failedLogon, Status: a.resp.StatusCode, sent: true,
 		Code: code, Description: scrub(description, maxDescription, a.secrets),

@@ -54,15 +54,21 @@ type Error struct {
 	Description string
 	// RetryAfter is the Retry-After of the answer, 0 when there is none.
 	RetryAfter time.Duration
-	// FailedLogon says that the authorization server may have counted this as a
-	// failed logon of the client ID; see classify for the table.
+	// FailedLogon says that the authorization server answered and may have counted
+	// this as a failed logon of the client ID; see classify for the table.
 	FailedLogon bool
 	// Err is the cause below, or nil.
 	Err error
 
 	// sent: the request was written at least in part, so that the server may act on it.
 	sent bool
+	// counted: the guard counted it though there was no answer.
+	counted bool
 }
+
+// unanswered: the request went out and no status came back, so that the server
+// may have judged it.
+func (e *Error) unanswered() bool { return e.sent && e.Status == 0 }
 
 // Error implements error.
 func (e *Error) Error() string {
@@ -117,8 +123,14 @@ type verdict struct {
 //	any other 400                                      request_rejected    yes
 //	any other 401, 403                                 client_rejected     yes
 //	any other 4xx                                      request_rejected    yes
+//	no status, nothing of the request was written      unavailable         no
+//	no status, the request was written                 unavailable         unless proven
 //
-// A 200 that carries an error code is judged as a 400.
+// A 200 that carries an error code is judged as a 400. The last two rows have no
+// answer to classify. The Guard decides them (OutcomeUnanswered): a client is
+// proven while the last logon that IAS judged is a success. What keeps the answers
+// of an unproven one away (a time limit, an egress that swallows a 401) may hide
+// refusals that IAS counts, but an outage must not block a proven one.
 func classify(status int, code, messageCode, description string) verdict {
 	code = strings.ToLower(code)
 	switch {

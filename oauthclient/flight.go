@@ -78,6 +78,10 @@ func (k *Keeper) exchange(stopped, abandoned context.Context) (*heldToken, error
 	if settleErr := try.Settle(outcomeOf(err, abandoned.Err() != nil)); settleErr != nil {
 		k.log.logger.Error("logon not recorded", "error", settleErr)
 	}
+	var failure *Error
+	if errors.As(err, &failure) && failure.unanswered() {
+		failure.counted = try.counted.Load()
+	}
 	if err != nil {
 		k.cfg.Metrics.exchanged(k.cfg.Name, outcomeLabel(err), took)
 		return nil, fmt.Errorf("exchanging the assertion: %w", err)

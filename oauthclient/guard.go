@@ -42,7 +42,10 @@ type GuardConfig struct {
 //
 // A try is reserved before IAS is asked and settled after. Failures and asks in
 // flight together never exceed 3. While the last result is not a success there
-// is one ask at a time. A reservation whose holder died counts as a failure. At
+// is one ask at a time. A reservation whose holder died counts as a failure. So
+// does one whose request went out and that got no answer, as long as the client
+// is not proven: proven is a client whose last logon that IAS judged succeeded,
+// and Unlock takes that back. Neither an outage nor a dead holder does. At
 // 3 failures one automatic probe follows 60 minutes after the last one; if it
 // fails too, only Unlock allows another. A success and Unlock set the count to
 // zero. An assertion that IAS refused, or one alike, is not let through for 60
@@ -64,6 +67,9 @@ type guardStore interface {
 	reset(k guardKey, change func(*guardRecord) bool) error
 	// where names the state of k for a hint.
 	where(k guardKey) string
+	// peek returns a copy of the state as it was a moment ago, without waiting for
+	// others who hold it. The error is errStateHeld when it was never seen.
+	peek(k guardKey) (*guardRecord, error)
 }
 
 // GuardReason says why the guard let no logon through.
@@ -135,7 +141,8 @@ type GuardState struct {
 	ProbeAt time.Time
 	// NeedsOperator: the probe failed as well, or the state is unsafe.
 	NeedsOperator bool
-	// Err is a *GuardError with GuardUnsafeState when the count is not available.
+	// Err is a *GuardError with GuardUnsafeState when the count is not available,
+	// be it only because another process holds it and this one has never seen it.
 	Err error
 }
 
@@ -144,7 +151,7 @@ type Outcome int
 
 // The outcomes.
 const (
-	// OutcomeNotCounted: IAS did not judge the client (429, 5xx, transport, ...).
+	// OutcomeNotCounted: IAS did not judge the client (429, 5xx, no connection, ...).
 	OutcomeNotCounted Outcome = iota
 	// OutcomeSuccess: IAS issued a token.
 	OutcomeSuccess
@@ -153,6 +160,10 @@ const (
 	// OutcomeUnknown: the request went out and nobody waited for the answer. It
 	// counts as a failure, but says nothing about the assertion.
 	OutcomeUnknown
+	// OutcomeUnanswered: the request went out and no status came back. It is an
+	// OutcomeUnknown until the last logon that IAS judged is a success, and an
+	// OutcomeNotCounted after that.
+	OutcomeUnanswered
 )
 
 // OpenGuard makes the directory if needed and checks that it can be used. An
@@ -211,6 +222,8 @@ func (g *Guard) Reserve(tokenURL, clientID string, a AssertionLike) (*Try, error
 func (g *Guard) blocked(tokenURL, clientID string) error {
 	s := g.State(tokenURL, clientID)
 	switch {
+	case errors.Is(s.Err, errStateHeld):
+		return nil // Reserve waits longer, and has the last word
 	case s.Err != nil:
 		return s.Err
 	case s.FailedLogons >= failedLogonBudget && (s.NeedsOperator || g.now().Before(s.ProbeAt)):
@@ -220,22 +233,20 @@ func (g *Guard) blocked(tokenURL, clientID string) error {
 	return nil
 }
 
-// State returns what is known of a client ID. It changes nothing.
+// State returns what is known of a client ID. It changes nothing and takes at
+// most about a tenth of a second: what other processes did is seen within two
+// seconds, or later while one of them holds the state.
 func (g *Guard) State(tokenURL, clientID string) GuardState {
 	k := keyOf(tokenURL, clientID)
-	var s GuardState
-	err := g.store.update(k, func(r *guardRecord) bool {
-		r.tidy(g.now(), g.cfg.HolderTimeout, g.self)
-		s = GuardState{
-			FailedLogons: r.FailedLogons, InFlight: len(r.Reservations), LastFailure: r.LastFailure,
-			ProbeAt: r.probeAt(), NeedsOperator: r.FailedLogons > failedLogonBudget,
-		}
-		return false
-	})
+	r, err := g.store.peek(k)
 	if err != nil {
-		return GuardState{NeedsOperator: true, Err: g.unsafe(k, err)}
+		return GuardState{NeedsOperator: !errors.Is(err, errStateHeld), Err: g.unsafe(k, err)}
 	}
-	return s
+	r.tidy(g.now(), g.cfg.HolderTimeout, g.self)
+	return GuardState{
+		FailedLogons: r.FailedLogons, InFlight: len(r.Reservations), LastFailure: r.LastFailure,
+		ProbeAt: r.probeAt(), NeedsOperator: r.FailedLogons > failedLogonBudget,
+	}
 }
 
 // Unlock is the operator's word that the cause is fixed and IAS has unlocked the
@@ -246,6 +257,7 @@ func (g *Guard) Unlock(tokenURL, clientID string) error {
 	err := g.store.reset(k, func(r *guardRecord) bool {
 		r.tidy(g.now(), g.cfg.HolderTimeout, g.self)
 		r.FailedLogons, r.LastFailure, r.LastResult, r.Refused = 0, time.Time{}, resultNone, nil
+		r.Proven = false
 		return true
 	})
 	if err != nil {
@@ -273,6 +285,7 @@ type Try struct {
 	like       string
 	everFailed int64 // the record's when the try was taken
 	settled    atomic.Bool
+	counted    atomic.Bool // settled as a failed logon
 }
 
 // Settle says how the try ended. Only the first call counts. If it cannot be
@@ -282,19 +295,21 @@ func (t *Try) Settle(o Outcome) error {
 		return nil
 	}
 	var failures int
+	var counted bool
 	err := t.guard.store.update(t.key, func(r *guardRecord) bool {
 		now := t.guard.now()
 		r.tidy(now, t.guard.cfg.HolderTimeout, t.guard.self)
-		r.settle(t, o, now)
+		counted = r.settle(t, o, now)
 		failures = r.FailedLogons
 		return true
 	})
 	if err != nil {
 		return t.guard.unsafe(t.key, fmt.Errorf("recording the outcome of a logon: %w", err))
 	}
-	if o == OutcomeFailedLogon || o == OutcomeUnknown {
+	t.counted.Store(counted)
+	if counted {
 		t.guard.cfg.Logger.Warn("failed logon counted", "client_id", t.key.ClientID,
-			"token_endpoint", t.key.Endpoint, "failed_logons", failures, "budget", failedLogonBudget)
+			"token_endpoint", t.key.Endpoint, "failed_logons", failures, "budget", failedLogonBudget, "answered", o == OutcomeFailedLogon)
 	}
 	return nil
 }
@@ -353,6 +368,12 @@ func (s *memoryStore) reset(k guardKey, change func(*guardRecord) bool) error {
 	return s.update(k, change)
 }
 
+func (s *memoryStore) peek(k guardKey) (*guardRecord, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records[k].clone(), nil
+}
+
 func (s *memoryStore) where(guardKey) string { return "the count in memory" }
 
 // outcomeOf says how a round trip ended for the guard. canceled: our own process
@@ -367,8 +388,10 @@ func outcomeOf(err error, canceled bool) Outcome {
 		return OutcomeNotCounted
 	case e.FailedLogon:
 		return OutcomeFailedLogon
-	case canceled && e.sent && e.Status == 0:
+	case e.unanswered() && canceled:
 		return OutcomeUnknown
+	case e.unanswered():
+		return OutcomeUnanswered
 	}
 	return OutcomeNotCounted
 }

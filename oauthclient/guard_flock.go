@@ -12,13 +12,14 @@ import (
 )
 
 // lockFile takes an exclusive flock, which also excludes others in this process
-// and ends with it. It gives up after lockPatience of real time.
-func lockFile(name string) (unlock func(), err error) {
+// and ends with it. It gives up after patience of real time, with
+// errStateHeld.
+func lockFile(name string, patience time.Duration) (unlock func(), err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(lockPatience)
+	deadline := time.Now().Add(patience)
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits
 		switch {
@@ -27,7 +28,7 @@ func lockFile(name string) (unlock func(), err error) {
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			return nil, errors.Join(err, f.Close())
 		case time.Now().After(deadline):
-			return nil, errors.Join(fmt.Errorf("held by another process for %s", lockPatience), f.Close())
+			return nil, errors.Join(fmt.Errorf("%w for %s", errStateHeld, patience), f.Close())
 		}
 		time.Sleep(lockPoll)
 	}

@@ -15,9 +15,10 @@ import (
 const staleLock = 30 * time.Second
 
 // lockFile takes a lock by making a file that must not exist. One left behind by
-// a process that died is broken after staleLock. It gives up after lockPatience.
-func lockFile(name string) (unlock func(), err error) {
-	deadline := time.Now().Add(lockPatience)
+// a process that died is broken after staleLock. It gives up after patience,
+// with errStateHeld.
+func lockFile(name string, patience time.Duration) (unlock func(), err error) {
+	deadline := time.Now().Add(patience)
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
@@ -31,7 +32,7 @@ func lockFile(name string) (unlock func(), err error) {
 			continue
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("held by another process for %s", lockPatience)
+			return nil, fmt.Errorf("%w for %s", errStateHeld, patience)
 		}
 		time.Sleep(lockPoll)
 	}

@@ -32,6 +32,7 @@ type guardRecord struct {
 	EverFailed    int64         `json:"ever_failed"` // never goes down
 	LastFailure   time.Time     `json:"last_failure,omitzero"`
 	LastResult    lastResult    `json:"last_result"`
+	Proven        bool          `json:"proven"` // the last logon that IAS judged is a success
 	Reservations  []reservation `json:"reservations"`
 	Refused       []refusedLike `json:"refused"`
 }
@@ -184,9 +185,16 @@ func (r *guardRecord) refuse(like string, now time.Time) *GuardError {
 	return nil
 }
 
-// settle ends a try. One that was taken for dead has been counted already; only
-// a success can still make good of it.
-func (r *guardRecord) settle(t *Try, o Outcome, now time.Time) {
+// settle ends a try and says whether that counts as a failed logon. One that was
+// taken for dead has been counted already; only a success can still make good of
+// it.
+func (r *guardRecord) settle(t *Try, o Outcome, now time.Time) (counts bool) {
+	if o == OutcomeUnanswered {
+		o = OutcomeUnknown
+		if r.Proven {
+			o = OutcomeNotCounted
+		}
+	}
 	i := slices.IndexFunc(r.Reservations, func(v reservation) bool { return v.ID == t.id })
 	inFlight := i >= 0
 	if inFlight {
@@ -202,14 +210,17 @@ func (r *guardRecord) settle(t *Try, o Outcome, now time.Time) {
 			r.fail(now)
 		}
 		if o == OutcomeFailedLogon {
+			r.Proven = false
 			r.Refused = append(slices.DeleteFunc(r.Refused, sameLike), refusedLike{Like: t.like, At: now})
 			r.Refused = r.Refused[max(0, len(r.Refused)-maxRefused):]
 		}
+		return true
 	default:
 		if inFlight {
 			r.LastResult = resultNotCounted
 		}
 	}
+	return false
 }
 
 // succeed resets the count, but for failures recorded while the successful try
@@ -224,4 +235,5 @@ func (r *guardRecord) succeed(everFailed int64, inFlight bool) {
 		return
 	}
 	r.FailedLogons, r.LastFailure, r.LastResult = 0, time.Time{}, resultSuccess
+	r.Proven = true
 }

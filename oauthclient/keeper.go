@@ -19,6 +19,8 @@ const (
 	maxMargin      = 30 * time.Second
 	firstBackoff   = 250 * time.Millisecond
 	maxBackoff     = 30 * time.Second
+	maxUnanswered  = 2 * time.Minute  // ceiling after logons whose answer was lost
+	afterCounted   = 30 * time.Second // least pause after one that the guard counted
 	assertTimeout  = 30 * time.Second
 	closeGrace     = 2 * time.Second
 	longestLook    = time.Second
@@ -373,11 +375,7 @@ func (k *Keeper) throttledLocked(now time.Time) bool {
 func (k *Keeper) failedLocked(err error, now time.Time) {
 	k.failures++
 	k.lastErr, k.lastErrAt = err, now
-	pause := min(firstBackoff<<min(k.failures-1, 10), maxBackoff)
-	var busy *GuardError
-	if errors.As(err, &busy) && busy.Reason == GuardBusy {
-		pause = firstBackoff
-	}
+	pause := k.backoffLocked(err, now)
 	pause = pause/2 + rand.N(pause/2) //nolint:gosec // jitter
 	var e *Error
 	if errors.As(err, &e) && e.RetryAfter > pause {
@@ -385,6 +383,24 @@ func (k *Keeper) failedLocked(err error, now time.Time) {
 	}
 	k.nextAttempt = now.Add(pause)
 	k.log.failure(err, now)
+}
+
+// backoffLocked is the pause before jitter. IAS may have judged, and counted, a
+// logon whose answer was lost, so those are repeated more slowly: there are few
+// tries, and with a token in hand there is a reason to hurry before it ends.
+func (k *Keeper) backoffLocked(err error, now time.Time) time.Duration {
+	doubled := firstBackoff << min(k.failures-1, 10)
+	var busy *GuardError
+	var e *Error
+	switch {
+	case errors.As(err, &busy) && busy.Reason == GuardBusy:
+		return firstBackoff
+	case !errors.As(err, &e) || !e.unanswered() || k.current.Load().usable(now.UnixNano()):
+		return min(doubled, maxBackoff)
+	case e.counted:
+		doubled = max(doubled, afterCounted)
+	}
+	return min(doubled, maxUnanswered)
 }
 
 // dropped tells whoever hangs on a token that it is gone.

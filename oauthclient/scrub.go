@@ -95,13 +95,3 @@ func removeEchoes(s, secret string) string {
 	}
 	return strings.ToValidUTF8(b.String(), "")
 }
-
-// scrubbedError keeps the chain of err for errors.Is and errors.As but shows
-// scrubbed text: net/http quotes what a peer sent that is not HTTP.
-type scrubbedError struct {
-	text string
-	err  error
-}
-
-func (e *scrubbedError) Error() string { return e.text }
-func (e *scrubbedError) Unwrap() error { return e.err }

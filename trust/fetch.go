@@ -10,8 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -172,17 +174,19 @@ func discoveryFault(ctx context.Context, err error) error {
 	return &KeySetError{Outcome: OutcomeGarbled, Detail: "no discovery document"}
 }
 
+// transportFault makes the error of a request that brought no whole answer.
 func transportFault(ctx context.Context, err error) error {
 	if fault := (*KeySetError)(nil); errors.As(err, &fault) {
 		return fault
 	}
+	cause := quieted(ctx, err, false)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return &KeySetError{Outcome: OutcomeClosed, Detail: "closed meanwhile", Err: err}
+		return &KeySetError{Outcome: OutcomeClosed, Detail: "closed meanwhile", Err: cause}
 	}
-	if deadline := net.Error(nil); errors.As(err, &deadline) && deadline.Timeout() || ctx.Err() != nil {
-		return &KeySetError{Outcome: OutcomeTimeout, Detail: "no whole answer in time", Err: err}
+	if isTimeout(err) || ctx.Err() != nil {
+		return &KeySetError{Outcome: OutcomeTimeout, Detail: "no whole answer in time", Err: cause}
 	}
-	return &KeySetError{Outcome: OutcomeUnreachable, Detail: "no answer", Err: err}
+	return &KeySetError{Outcome: OutcomeUnreachable, Detail: "no answer", Err: cause}
 }
 
 // cappedTransport hands out whole bounded 200 answers over secure connections,
@@ -198,9 +202,11 @@ func (t *cappedTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	if err := checkURL(request.URL.String(), t.insecureLoopback); err != nil {
 		return nil, &KeySetError{Outcome: OutcomeInsecure, Detail: "address " + err.Error()}
 	}
-	response, err := t.next.RoundTrip(request)
+	var answered atomic.Bool
+	ctx := httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{GotFirstResponseByte: func() { answered.Store(true) }})
+	response, err := t.next.RoundTrip(request.WithContext(ctx))
 	if err != nil {
-		return nil, err
+		return nil, quieted(ctx, err, answered.Load())
 	}
 	defer func() { _ = response.Body.Close() }()
 	if fault := answerFault(request, response); fault != nil {
@@ -208,7 +214,7 @@ func (t *cappedTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
-		return nil, err
+		return nil, quieted(ctx, err, true)
 	}
 	if len(body) > maxBody {
 		return nil, &KeySetError{Outcome: OutcomeTooLarge, Detail: "answer larger than 1 MiB"}

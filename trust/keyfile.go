@@ -14,6 +14,7 @@ func (s *keySet) readFile(now time.Time) {
 	info, err := os.Stat(s.path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.clampLocked(now)
 	if err != nil {
 		s.fileFailed(s.fault(OutcomeUnreachable, "file cannot be read", err))
 		return

@@ -21,6 +21,7 @@ const (
 	demandInterval  = 30 * time.Second // between fetches for unknown key IDs
 	fetchDeadline   = 10 * time.Second // for one refresh, discovery included
 	tick            = time.Second      // how often the clock is looked at
+	clockTolerance  = time.Second      // a clock further back than that was set back
 )
 
 // KeySetState is how one issuer's key set stands.
@@ -80,6 +81,7 @@ type keySet struct {
 
 	current atomic.Pointer[snapshot]
 	due     atomic.Int64 // next background refresh, Unix nanoseconds; 0 before the first use
+	planned atomic.Int64 // when due was set, Unix nanoseconds
 
 	mu         sync.Mutex
 	inFlight   *flight
@@ -197,15 +199,42 @@ func (s *keySet) demand(now time.Time, keyID string) *flight {
 
 // refreshIfDue starts a background refresh and waits for nothing.
 func (s *keySet) refreshIfDue(now time.Time) {
-	if due := s.due.Load(); due == 0 || now.UnixNano() < due {
+	if !s.isDue(now) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inFlight == nil && now.UnixNano() >= s.due.Load() {
+	s.clampLocked(now)
+	if s.inFlight == nil && s.isDue(now) {
 		s.launch("")
 	}
 }
+
+// isDue takes a clock that was set back for a reason to refresh: how much of the
+// pause has passed is not known any more.
+func (s *keySet) isDue(now time.Time) bool {
+	due := s.due.Load()
+	return due != 0 && (now.UnixNano() >= due || setBack(now, time.Unix(0, s.planned.Load())))
+}
+
+// plan sets the next background refresh; the caller holds mu.
+func (s *keySet) plan(now time.Time, pause time.Duration) {
+	s.planned.Store(now.UnixNano())
+	s.due.Store(now.Add(jitter(pause)).UnixNano())
+}
+
+// clampLocked lets a set that was confirmed in the future, by a clock set back,
+// grow stale from now on.
+func (s *keySet) clampLocked(now time.Time) {
+	if set := s.current.Load(); set != nil && setBack(now, set.fetchedAt) {
+		clamped := *set
+		clamped.fetchedAt = now
+		s.current.Store(&clamped)
+		s.metrics.loaded(s.issuer, set.count, now)
+	}
+}
+
+func setBack(now, before time.Time) bool { return now.Before(before.Add(-clockTolerance)) }
 
 // launch starts a refresh; the caller holds mu.
 func (s *keySet) launch(keyID string) *flight {
@@ -250,7 +279,7 @@ func (s *keySet) fly(ctx context.Context, f *flight, keyID string) {
 		set.fetchedAt = now
 		s.replace(set)
 		s.failures = 0
-		s.due.Store(now.Add(jitter(refreshInterval)).UnixNano())
+		s.plan(now, refreshInterval)
 		if _, refusal := set.find(keyID); refusal == nil && keyID != "" {
 			s.demandedAt = time.Time{}
 		}
@@ -266,7 +295,7 @@ func (s *keySet) failed(now time.Time, err error) {
 	s.lastErr = err
 	// The address may have moved: discover it again.
 	s.discovered = ""
-	s.due.Store(now.Add(jitter(pause)).UnixNano())
+	s.plan(now, pause)
 	s.metrics.fetched(outcomeOf(err))
 	s.logger.Warn("key set not refreshed", "issuer", s.issuer, "error", err)
 }

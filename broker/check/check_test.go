@@ -195,6 +195,7 @@ func TestEachHopFails(t *testing.T) {
 	for _, profile := range []string{"microsoft", "terse"} {
 		for _, row := range rows {
 			t.Run(profile+"/"+row.rule, func(t *testing.T) {
+				t.Parallel()
 				row.setup.profile = profile
 				b := build(t, row.setup)
 				for press := range 6 {

@@ -109,7 +109,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if r.Once {
 		req.Body = io.NopCloser(strings.NewReader("")) // net/http repeats a GET on a new connection unless it has a body
 	}
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.transport.RoundTrip(req) //nolint:bodyclose // the Body of the Response closes it
 	if err != nil {
 		watch.stop()
 		if cause := context.Cause(ctx); cause != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -27,19 +28,29 @@ func TokenFile(cfg *config.Config, env config.Env) (string, error) {
 	return filepath.Join(dir, "admin-token"), nil
 }
 
-// adminToken reads the token file, or makes one with 0600. A file that others may read is refused: it opens the daemon.
+// adminToken reads the token file, or makes one with 0600. A file that others may read or that another user put there is
+// refused: it opens the daemon.
 func adminToken(file string) (oauthclient.Secret, error) {
-	info, err := os.Stat(file)
+	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newAdminToken(file)
 	}
 	if err != nil {
 		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	defer func() { _ = f.Close() }() // it was read
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+	case !info.Mode().IsRegular():
+		return oauthclient.Secret{}, fmt.Errorf("admin token file %s is no regular file", file)
+	case info.Mode().Perm()&0o077 != 0:
 		return oauthclient.Secret{}, fmt.Errorf("admin token file %s may be read by others (mode %04o): chmod 600 it, or remove it and a new one is made", file, info.Mode().Perm())
+	case !ours(info):
+		return oauthclient.Secret{}, fmt.Errorf("admin token file %s belongs to another user: remove it and a new one is made", file)
 	}
-	b, err := os.ReadFile(file)
+	b, err := io.ReadAll(io.LimitReader(f, 4096))
 	if err != nil {
 		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
 	}
@@ -50,20 +61,27 @@ func adminToken(file string) (oauthclient.Secret, error) {
 	return oauthclient.NewSecret(token), nil
 }
 
+// newAdminToken makes the file whole or not at all; of two daemons that start together, the second reads the first one's.
 func newAdminToken(file string) (oauthclient.Secret, error) {
+	fail := func(err error) (oauthclient.Secret, error) {
+		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+		return fail(err)
 	}
-	token := rand.Text() + rand.Text()
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(file), ".admin-token-*") // 0600
 	if err != nil {
-		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+		return fail(err)
 	}
-	_, err = f.WriteString(token + "\n")
-	if err = errors.Join(err, f.Close()); err != nil {
-		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+	defer func() { _ = os.Remove(f.Name()) }() // its link stays
+	_, err = f.WriteString(rand.Text() + rand.Text() + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fail(err)
 	}
-	return oauthclient.NewSecret(token), nil
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fail(err)
+	}
+	return adminToken(file)
 }
 
 // adminHosts says which Host headers name the admin listener: its own address, the loopback names when it is loopback, and
@@ -72,7 +90,7 @@ func adminHosts(listen string, addr net.Addr, leaf *x509.Certificate) func(strin
 	_, port, _ := net.SplitHostPort(addr.String()) //nolint:errcheck // a listener's own address
 	configured, _, _ := net.SplitHostPort(listen)  //nolint:errcheck // validated by the configuration
 	known := map[string]bool{addr.String(): true, net.JoinHostPort(strings.ToLower(configured), port): true}
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+	if isLoopback(addr) {
 		for _, name := range []string{"localhost", "127.0.0.1", "::1"} {
 			known[net.JoinHostPort(name, port)] = true
 		}
@@ -91,4 +109,9 @@ func adminHosts(listen string, addr net.Addr, leaf *x509.Certificate) func(strin
 		}
 		return p == port && leaf.VerifyHostname(strings.Trim(name, "[]")) == nil
 	}
+}
+
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }

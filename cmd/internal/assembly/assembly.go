@@ -101,7 +101,7 @@ func buildInfo(version string) prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// revision is a short hash of settings. Secrets are references and stay references in it.
+// revision is a short hash of settings.
 func revision(settings ...any) string {
 	b, err := json.Marshal(settings)
 	if err != nil {

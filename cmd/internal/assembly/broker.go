@@ -68,7 +68,7 @@ func (h *House) connection(name string, guard *oauthclient.Guard) (broker.Connec
 	}
 	identity := h.cfg.WorkloadIdentities[c.WorkloadIdentity]
 	return broker.ConnectionConfig{
-		Name: name, Revision: revision(c, identity), WorkloadIdentity: c.WorkloadIdentity,
+		Name: name, Revision: revision(c, identity, secretPlace(identity)), WorkloadIdentity: c.WorkloadIdentity,
 		Source: h.sources[c.WorkloadIdentity], Rules: h.rules[c.WorkloadIdentity],
 		Application: app, Dependency: dependency, TokenClient: oauthclient.NewHTTPClient(h.roots), Guard: guard,
 		API: api, APITransport: h.transport(gatewayPatience),
@@ -77,13 +77,30 @@ func (h *House) connection(name string, guard *oauthclient.Guard) (broker.Connec
 	}, nil
 }
 
+// revision names the whole configuration.
+func (h *House) revision() string {
+	settings := []any{h.cfg}
+	for _, name := range config.Names(h.cfg.WorkloadIdentities) {
+		settings = append(settings, secretPlace(h.cfg.WorkloadIdentities[name]))
+	}
+	return revision(settings...)
+}
+
+// secretPlace says where an identity's secret stands, which its redacted form does not.
+func secretPlace(identity config.WorkloadIdentity) string {
+	if identity.Source.Entra == nil {
+		return ""
+	}
+	return identity.Source.Entra.ClientSecret.Place()
+}
+
 func (h *House) broker(guard *oauthclient.Guard, log *audit.Log, publicURLs []string) (*broker.Broker, error) {
 	conns, err := h.connections(guard)
 	if err != nil {
 		return nil, err
 	}
 	b, err := broker.New(broker.Config{
-		Revision: revision(h.cfg), PublicURLs: publicURLs, TerminatedBy: h.cfg.Proxy.TLSTerminatedBy, Connections: conns,
+		Revision: h.revision(), PublicURLs: publicURLs, TerminatedBy: h.cfg.Proxy.TLSTerminatedBy, Connections: conns,
 		Callers: h.callers, Policies: h.policies, Audit: log, Metrics: broker.NewMetrics(h.registry), Logger: h.logger, Now: h.opts.Now,
 	})
 	if err != nil {

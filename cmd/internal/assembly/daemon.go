@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -43,7 +44,8 @@ type door struct {
 	server   *http.Server
 }
 
-// Open binds the listeners and starts the connections. Nothing is served before Serve. On an error nothing stays open.
+// Open binds the listeners, reads what they need, and only then starts the connections, so that a daemon which cannot start
+// asks IAS for nothing. Nothing is served before Serve. On an error nothing stays open.
 func (h *House) Open() (d *Daemon, err error) {
 	d = &Daemon{house: h}
 	defer func() {
@@ -52,10 +54,18 @@ func (h *House) Open() (d *Daemon, err error) {
 			d = nil
 		}
 	}()
-	if err := noCoreDumps(); err != nil {
+	if err := NoCoreDumps(); err != nil {
 		h.logger.Warn("core dumps could not be switched off", "error", err)
 	}
 	records, err := d.openAudit()
+	if err != nil {
+		return d, err
+	}
+	doors, err := d.openDoors()
+	if err != nil {
+		return d, err
+	}
+	token, err := d.operatorToken()
 	if err != nil {
 		return d, err
 	}
@@ -63,30 +73,77 @@ func (h *House) Open() (d *Daemon, err error) {
 	if err != nil {
 		return d, config.Problems{h.problem("state.dir", err)}
 	}
-	proxy, err := d.listen("proxy", "proxy.listen", h.cfg.Proxy.Listen)
-	if err != nil {
-		return d, err
-	}
-	d.proxy = proxy.Addr()
 	public := h.cfg.Proxy.PublicURLs
 	if len(public) == 0 {
-		public = []string{"http://" + proxy.Addr().String()}
+		public = []string{"http://" + d.proxy.String()}
 	}
 	auditLog := audit.New(records, h.opts.Now)
 	if d.broker, err = h.broker(guard, auditLog, public); err != nil {
 		return d, err
 	}
-	proxy.server = d.server(d.broker, proxy.name)
-	if err := proxy.secure(h.cfg.Proxy.TLS, h); err != nil {
-		return d, err
-	}
-	api, err := d.api(admin.Config{
-		Broker: d.broker, Audit: auditLog, Gatherer: h.registry, Logger: h.logger, Now: h.opts.Now, Version: h.opts.Version,
+	api := admin.New(admin.Config{
+		Broker: d.broker, Audit: auditLog, Token: token, Hosts: adminHosts(h.cfg.Admin.Listen, d.admin, leaf(h.cfg.Admin.TLS)),
+		Loopback: isLoopback(d.admin),
+		Gatherer: h.registry, Logger: h.logger, Now: h.opts.Now, Version: h.opts.Version,
 	})
-	if err != nil {
-		return d, err
+	doors.proxy.server = d.server(d.broker, doors.proxy.name, 0)
+	doors.admin.server = d.server(api.Handler(), doors.admin.name, operatorPatience)
+	if doors.socket != nil {
+		doors.socket.server = d.server(api.SocketHandler(ownPeer), doors.socket.name, operatorPatience)
+		doors.socket.server.ConnContext = withPeer
 	}
-	return d, d.openProbes(api)
+	if doors.probes != nil {
+		doors.probes.server = d.server(api.ProbeHandler(), doors.probes.name, probePatience)
+	}
+	return d, nil
+}
+
+// How long an operator and a probe may take to accept an answer, from the request on. A test of a connection takes minutes.
+const (
+	operatorPatience = 5 * time.Minute
+	probePatience    = 30 * time.Second
+)
+
+// opened are the doors of a daemon; socket and probes may be missing.
+type opened struct{ proxy, admin, socket, probes *door }
+
+func (d *Daemon) openDoors() (o opened, err error) {
+	cfg := d.house.cfg
+	if o.proxy, err = d.listen("proxy", "proxy.listen", cfg.Proxy.Listen); err != nil {
+		return o, err
+	}
+	d.proxy = o.proxy.Addr()
+	if err := o.proxy.secure(cfg.Proxy.TLS, d.house); err != nil {
+		return o, err
+	}
+	if o.admin, err = d.listen("admin", "admin.listen", cfg.Admin.Listen); err != nil {
+		return o, err
+	}
+	d.admin = o.admin.Addr()
+	if err := o.admin.secure(cfg.Admin.TLS, d.house); err != nil {
+		return o, err
+	}
+	if cfg.Admin.Socket != "" {
+		if o.socket, err = d.listenSocket(cfg.Admin.Socket); err != nil {
+			return o, err
+		}
+	}
+	if cfg.Admin.Metrics.Listen != "" {
+		o.probes, err = d.listen("metrics", "admin.metrics.listen", cfg.Admin.Metrics.Listen)
+	}
+	return o, err
+}
+
+func (d *Daemon) operatorToken() (func(string) bool, error) {
+	file, err := TokenFile(d.house.cfg, d.house.opts.Env)
+	if err != nil {
+		return nil, config.Problems{d.house.problem("state.dir", err)}
+	}
+	token, err := adminToken(file)
+	if err != nil {
+		return nil, config.Problems{d.house.problem("admin.token_file", err)}
+	}
+	return func(presented string) bool { return token.Equal(oauthclient.NewSecret(presented)) }, nil
 }
 
 func (d *Daemon) openAudit() (io.Writer, error) {
@@ -130,18 +187,48 @@ func (o *door) secure(files *config.TLS, h *House) error {
 	return nil
 }
 
-// server has no WriteTimeout, since a page may stream for minutes: the proxy renews a deadline with each write. It speaks
-// HTTP/1.1 only.
-func (d *Daemon) server(h http.Handler, name string) *http.Server {
+// server speaks HTTP/1.1 only. answerWithin bounds an answer as a whole; 0 means no bound, since a page may stream for
+// minutes: the proxy renews a deadline with each write.
+func (d *Daemon) server(h http.Handler, name string, answerWithin time.Duration) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ConnState:         clearDeadline,
-		ErrorLog:          log.New(quiet{d.house.logger, name}, "", 0),
+		Handler:                      guarded{h, d.house.logger, name},
+		ReadHeaderTimeout:            10 * time.Second,
+		WriteTimeout:                 answerWithin,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               64 << 10,
+		DisableGeneralOptionsHandler: true,
+		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ConnState:                    clearDeadline,
+		ErrorLog:                     log.New(quiet{d.house.logger, name}, "", 0),
 	}
+}
+
+// bodyPatience is how long a peer may take to send a body: no request here needs a large one.
+const bodyPatience = 10 * time.Second
+
+// guarded gives a body that is held back an end, since net/http waits for it even after the answer, and makes a panic loud.
+type guarded struct {
+	http.Handler
+
+	logger *slog.Logger
+	name   string
+}
+
+func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience)) // a closed connection needs none
+	}
+	defer func() {
+		switch v := recover(); {
+		case v == nil:
+		case v == http.ErrAbortHandler: //nolint:errorlint // net/http compares it like this
+			panic(v)
+		default: // its value may hold what a peer sent, so only its type is logged
+			g.logger.Error("panic", "listener", g.name, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	g.Handler.ServeHTTP(w, r)
 }
 
 // clearDeadline keeps the write deadline of one answer from reaching into the next request of a kept-alive connection.
@@ -162,32 +249,6 @@ func (q quiet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// api opens the operators' listener and, when one is configured, their socket.
-func (d *Daemon) api(c admin.Config) (*admin.API, error) {
-	h := d.house
-	file, err := TokenFile(h.cfg, h.opts.Env)
-	if err != nil {
-		return nil, config.Problems{h.problem("state.dir", err)}
-	}
-	token, err := adminToken(file)
-	if err != nil {
-		return nil, config.Problems{h.problem("admin.token_file", err)}
-	}
-	c.Token = func(presented string) bool { return token.Equal(oauthclient.NewSecret(presented)) }
-	o, err := d.listen("admin", "admin.listen", h.cfg.Admin.Listen)
-	if err != nil {
-		return nil, err
-	}
-	d.admin = o.Addr()
-	c.Hosts = adminHosts(h.cfg.Admin.Listen, d.admin, leaf(h.cfg.Admin.TLS))
-	api := admin.New(c)
-	o.server = d.server(api.Handler(), o.name)
-	if err := o.secure(h.cfg.Admin.TLS, h); err != nil {
-		return nil, err
-	}
-	return api, d.openSocket(api)
-}
-
 func leaf(files *config.TLS) *x509.Certificate {
 	if files == nil {
 		return nil
@@ -199,44 +260,26 @@ func leaf(files *config.TLS) *x509.Certificate {
 	return pair.Leaf
 }
 
-func (d *Daemon) openSocket(api *admin.API) error {
-	path := d.house.cfg.Admin.Socket
-	if path == "" {
-		return nil
-	}
+func (d *Daemon) listenSocket(path string) (*door, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
 		if c, err := net.Dial("unix", path); err == nil {
 			_ = c.Close() // somebody answers: it is in use
-			return config.Problems{d.house.cfg.Problem("admin.socket", "another process serves this socket", "is another sfbroker running?")}
+			return nil, config.Problems{d.house.cfg.Problem("admin.socket", "another process serves this socket", "is another sfbroker running?")}
 		}
 		if err := os.Remove(path); err != nil {
-			return config.Problems{d.house.problem("admin.socket", err)}
+			return nil, config.Problems{d.house.problem("admin.socket", err)}
 		}
 	}
 	l, err := net.Listen("unix", path)
-	if err == nil {
-		err = os.Chmod(path, 0o600)
-	}
 	if err != nil {
-		return config.Problems{d.house.problem("admin.socket", err)}
+		return nil, config.Problems{d.house.problem("admin.socket", err)}
 	}
-	server := d.server(api.SocketHandler(ownPeer), "admin socket")
-	server.ConnContext = withPeer
-	d.doors = append(d.doors, &door{name: "admin socket", listener: l, server: server})
-	return nil
-}
-
-func (d *Daemon) openProbes(api *admin.API) error {
-	address := d.house.cfg.Admin.Metrics.Listen
-	if address == "" {
-		return nil
+	o := &door{name: "admin socket", listener: l}
+	d.doors = append(d.doors, o)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, config.Problems{d.house.problem("admin.socket", err)}
 	}
-	o, err := d.listen("metrics", "admin.metrics.listen", address)
-	if err != nil {
-		return err
-	}
-	o.server = d.server(api.ProbeHandler(), o.name)
-	return nil
+	return o, nil
 }
 
 // ProxyURL is the first public URL, AdminURL the admin listener's own.

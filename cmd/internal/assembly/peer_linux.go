@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,10 +36,16 @@ func ownPeer(r *http.Request) bool {
 	return ok && (uid == 0 || int64(uid) == int64(os.Geteuid()))
 }
 
-// noCoreDumps keeps tokens out of core files, and other processes of the same user out of our memory.
-func noCoreDumps() error {
+// NoCoreDumps keeps tokens out of core files, and other processes of the same user out of our memory.
+func NoCoreDumps() error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// ours reports whether a file belongs to the user that the daemon runs as, or to root: another's would be its choice, not ours.
+func ours(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (stat.Uid == 0 || int64(stat.Uid) == int64(os.Geteuid()))
 }
