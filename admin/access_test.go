@@ -146,19 +146,42 @@ func open(target string, w *httptest.ResponseRecorder) bool {
 	return w.Code == http.StatusOK
 }
 
-func TestOpenRoutesNeedNothing(t *testing.T) {
+// TestOpenRoutesNeedNoToken: a scraper and a kubelet ask by whatever address they know. But nothing is for web pages, and on
+// loopback, where a page may rebind its name to us, only our own names count.
+func TestOpenRoutesNeedNoToken(t *testing.T) {
 	h := newHouse(t)
+	scraper := func(r *http.Request) { r.Host = "10.0.0.7:9000" }
+	page := func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }
 	for _, route := range admin.Routes() {
 		if route.Access != admin.Open {
 			continue
 		}
 		method, target := split(t, route.Pattern)
-		r := newRequest(t, method, target, "")
-		r.Host = "10.0.0.7:9000" // as a scraper or a kubelet asks
-		w := httptest.NewRecorder()
-		if h.api.Handler().ServeHTTP(w, r); !open(target, w) {
-			t.Errorf("%s: %d %s", route.Pattern, w.Code, w.Body)
+		for _, row := range []struct {
+			rule     string
+			loopback bool
+			change   func(*http.Request)
+			code     string
+		}{
+			{"by our own name", true, func(*http.Request) {}, ""},
+			{"by another name, on loopback", true, scraper, "host_unknown"},
+			{"by another name, on a network", false, scraper, ""},
+			{"by another site's page, on loopback", true, page, "origin_refused"},
+			{"by another site's page, on a network", false, page, "origin_refused"},
+		} {
+			cfg := h.config()
+			cfg.Loopback = row.loopback
+			r := newRequest(t, method, target, "")
+			row.change(r)
+			w := httptest.NewRecorder()
+			admin.New(cfg).Handler().ServeHTTP(w, r)
+			if row.code == "" && !open(target, w) || row.code != "" && code(t, w) != row.code {
+				t.Errorf("%s %s: %d %s", route.Pattern, row.rule, w.Code, w.Body)
+			}
 		}
+	}
+	if got := h.audit.String(); got != "" {
+		t.Errorf("open routes are recorded: %s", got)
 	}
 }
 
@@ -170,7 +193,9 @@ func (sealed) Write([]byte) (int, error) { return 0, errors.New("no space left o
 // TestWithoutARecordNobodyIsLetIn: not even the one who may, and readiness says so.
 func TestWithoutARecordNobodyIsLetIn(t *testing.T) {
 	h := newHouse(t)
-	api := h.newAPI(audit.New(sealed{}, time.Now))
+	cfg := h.config()
+	cfg.Audit = audit.New(sealed{}, time.Now)
+	api := admin.New(cfg)
 	for _, route := range admin.Routes() {
 		method, target := split(t, route.Pattern)
 		w := httptest.NewRecorder()

@@ -28,6 +28,7 @@ type house struct {
 	broker *broker.Broker
 	api    *admin.API
 	audit  *strings.Builder
+	log    *audit.Log
 }
 
 func newHouse(t *testing.T) *house {
@@ -43,15 +44,16 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.api = h.newAPI(log)
+	h.log = log
+	h.api = admin.New(h.config())
 	return h
 }
 
-func (h *house) newAPI(log *audit.Log) *admin.API {
-	return admin.New(admin.Config{
-		Broker: h.broker, Audit: log, Token: func(s string) bool { return s == token }, Hosts: func(s string) bool { return s == host },
+func (h *house) config() admin.Config {
+	return admin.Config{
+		Broker: h.broker, Audit: h.log, Token: func(s string) bool { return s == token }, Hosts: func(s string) bool { return s == host },
 		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Now: time.Now, Version: "test",
-	})
+	}
 }
 
 // nobody is a set without callers.

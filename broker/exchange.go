@@ -65,18 +65,19 @@ func (x *exchange) leave() { <-x.b.slots }
 
 // recovered turns a panic into an answer and an error line. Its value is not logged, since it may hold what a peer sent.
 func (x *exchange) recovered() {
-	switch r := recover(); {
-	case r == nil:
-	case r == http.ErrAbortHandler: //nolint:errorlint,err113 // net/http compares it like this
-		panic(r)
-	default:
-		x.b.cfg.Metrics.panicked()
-		x.b.cfg.Logger.Error("panic", x.attrs("type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))...)
-		if x.status != 0 {
-			panic(http.ErrAbortHandler) // an answer was begun; it must not end well
-		}
-		x.fail(find(diagnosis.Internal))
+	r := recover()
+	if r == nil {
+		return
 	}
+	if r == http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
+		panic(r)
+	}
+	x.b.cfg.Metrics.panicked()
+	x.b.cfg.Logger.Error("panic", x.attrs("type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))...)
+	if x.status != 0 {
+		panic(http.ErrAbortHandler) // an answer was begun; it must not end well
+	}
+	x.fail(find(diagnosis.Internal))
 }
 
 func (x *exchange) finish() {

@@ -83,9 +83,8 @@ func (c *Connection) call(ctx context.Context, req upstream.Request, token oauth
 		if !a.tokenRefused() || !c.refusedToUs(ctx, token) {
 			return a, nil
 		}
-		_ = a.Body.Close() // refused: what the answer said was read
-		c.upstream.DropSessions()
-		token, err = c.keeper.Refused(ctx, token)
+		_ = a.Body.Close()                        // refused: what the answer said was read
+		token, err = c.keeper.Refused(ctx, token) // drops the sessions too, if it is this token that they hang on
 		if err != nil {
 			return nil, err
 		}
@@ -189,10 +188,17 @@ func upstreamHeader(in http.Header, r *odata.Request) http.Header {
 	for _, name := range hopByHop(in) {
 		out.Del(name)
 	}
-	if accept := out.Get("Accept"); (accept == "" || accept == "*/*") && !r.Metadata && !r.Count {
+	if !r.Metadata && !r.Count && !namesFormat(out.Get("Accept")) {
 		out.Set("Accept", "application/json") // SuccessFactors would answer in Atom
 	}
 	return out
+}
+
+// namesFormat reports whether an Accept header asks for a format of OData. What libraries send by themselves, such as */* or
+// Java's list of pictures, does not.
+func namesFormat(accept string) bool {
+	accept = strings.ToLower(accept)
+	return strings.Contains(accept, "json") || strings.Contains(accept, "xml")
 }
 
 // hopByHop lists the headers that the caller meant for this hop alone (RFC 9110 section 7.6.1).

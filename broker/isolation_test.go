@@ -111,6 +111,7 @@ func TestOneCallersFailureIsNoVerdict(t *testing.T) {
 				return
 			}
 			poll(t, "the broker's own verdict", func() bool { s := conn.Status(); return s.Finding != nil && s.Finding.Code == row.broken })
+			h.get("/odata/v2/FOCompany", h.as("nightly")) // the first look's good result may have come after the caller's hit
 			if s := conn.Status(); s.Callers != 1 {
 				t.Errorf("%d callers hit, want 1", s.Callers)
 			}
@@ -217,5 +218,27 @@ func TestInFlightIsBounded(t *testing.T) {
 	h.sf.answer(nil)
 	if a := h.get("/odata/v2/User", nil); a.status != http.StatusOK {
 		t.Errorf("after it: %d", a.status)
+	}
+}
+
+// TestAcceptOfLibrariesMeansJSON: what a library sends by itself asks for no format, and Atom would be refused.
+func TestAcceptOfLibrariesMeansJSON(t *testing.T) {
+	h := build(t, setup{})
+	h.warm("one")
+	for accept, want := range map[string]string{
+		"":    "application/json",
+		"*/*": "application/json",
+		"text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2": "application/json", // Java
+		"application/json;odata=verbose":                       "application/json;odata=verbose",
+		"application/atom+xml":                                 "application/atom+xml",
+	} {
+		header := http.Header{}
+		if accept != "" {
+			header.Set("Accept", accept)
+		}
+		h.get("/odata/v2/User", header)
+		if got := h.sf.last(t).header.Get("Accept"); got != want {
+			t.Errorf("Accept %q was sent as %q, want %q", accept, got, want)
+		}
 	}
 }

@@ -144,8 +144,8 @@ func TestMemoryIsFlat(t *testing.T) {
 	const total = 200 << 20
 	h := build(t, setup{})
 	h.warm("one")
-	row := fmt.Sprintf(`{"__metadata":{"uri":"%s/odata/v2/User('1')"},"text":"%s"},`, h.sf.URL, strings.Repeat("x", 900))
-	block := strings.Repeat(row, 1000)
+	row := fmt.Sprintf(`{"__metadata":{"uri":"%s/odata/v2/User('1')"},"text":"%s"},`, h.sf.URL, strings.Repeat("x", 9000))
+	block := strings.Repeat(row, 100)
 	h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"d":{"results":[`)

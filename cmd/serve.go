@@ -45,7 +45,7 @@ func (c serveCmd) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	house.Logger().Info("serving", "proxy", daemon.ProxyURL(), "admin", daemon.AdminURL(), "version", version())
+	house.Logger().Info("serving", "proxy", daemon.ProxyURL(), "admin", daemon.AdminURL(), "probes", daemon.ProbesAddr(), "version", version())
 	return daemon.Serve(w.ctx)
 }
 

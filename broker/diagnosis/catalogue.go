@@ -178,6 +178,8 @@ func iasEntries() []Entry {
 		}
 		if owner == IASAdmin {
 			e.Role = iasRole
+		} else {
+			e.Words = "sfbroker cannot obtain a token from SAP Cloud Identity Services: " + sentence + " Expected: {expected}. Received: {received}."
 		}
 		return e
 	}

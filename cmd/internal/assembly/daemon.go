@@ -219,14 +219,15 @@ func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience)) // a closed connection needs none
 	}
 	defer func() {
-		switch v := recover(); {
-		case v == nil:
-		case v == http.ErrAbortHandler: //nolint:errorlint // net/http compares it like this
-			panic(v)
-		default: // its value may hold what a peer sent, so only its type is logged
-			g.logger.Error("panic", "listener", g.name, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-			panic(http.ErrAbortHandler)
+		v := recover()
+		if v == nil {
+			return
 		}
+		if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
+			// its value may hold what a peer sent, so only its type is logged
+			g.logger.Error("panic", "listener", g.name, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		}
+		panic(http.ErrAbortHandler)
 	}()
 	g.Handler.ServeHTTP(w, r)
 }
@@ -300,6 +301,16 @@ func (d *Daemon) AdminURL() string {
 		scheme = "https"
 	}
 	return scheme + "://" + d.admin.String()
+}
+
+// ProbesAddr is the address of the listener for probes and metrics, empty when there is none.
+func (d *Daemon) ProbesAddr() string {
+	for _, o := range d.doors {
+		if o.name == "metrics" {
+			return o.Addr().String()
+		}
+	}
+	return ""
 }
 
 // Broker is the daemon's broker.
