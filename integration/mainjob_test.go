@@ -209,11 +209,13 @@ func TestOutageWithinATokensLife(t *testing.T) {
 	w := startSandbox(t, "--workers", "50", "--token-lifetime", "10s")
 	d := w.startBroker(w.config(sandbox.ConfigOptions{}, noLameDuck)).ready()
 	w.fault("ias-down", true)
-	began := time.Now()
+	held := d.expiry()
 	served := 0
-	for time.Since(began) < 5*time.Second {
+	for back := held.Add(-2200 * time.Millisecond); time.Now().Before(back); served++ {
 		d.mustGet("nightly", "/odata/v2/User?$top=1&$format=json")
-		served++
+	}
+	if now := d.expiry(); !now.Equal(held) {
+		t.Fatalf("the token was renewed during the outage: %v, %v", held, now)
 	}
 	w.fault("ias-down", false)
 	poll(t, "a second exchange", func() error {
@@ -224,4 +226,18 @@ func TestOutageWithinATokensLife(t *testing.T) {
 		return nil
 	})
 	t.Logf("%d requests during the outage", served)
+}
+
+// expiry is the end of the AT2 that the broker holds, as its status says.
+func (d *daemon) expiry() time.Time {
+	d.w.t.Helper()
+	var s struct {
+		Connections []struct {
+			Expiry time.Time `json:"at2_expires_at"`
+		} `json:"connections"`
+	}
+	if err := json.Unmarshal(d.operate("GET", "/v1/status").body, &s); err != nil || len(s.Connections) == 0 || s.Connections[0].Expiry.IsZero() {
+		d.w.t.Fatalf("no expiry in the status: %v", err)
+	}
+	return s.Connections[0].Expiry
 }

@@ -396,11 +396,21 @@ func (k *Keeper) backoffLocked(err error, now time.Time) time.Duration {
 	case errors.As(err, &busy) && busy.Reason == GuardBusy:
 		return firstBackoff
 	case !errors.As(err, &e) || !e.unanswered() || k.current.Load().usable(now.UnixNano()):
-		return min(doubled, maxBackoff)
+		return min(doubled, maxBackoff, k.hurryLocked(e, now))
 	case e.counted:
 		doubled = max(doubled, afterCounted)
 	}
 	return min(doubled, maxUnanswered)
+}
+
+// hurryLocked bounds the pause while a token is held: as its end comes nearer an outage that ends in time must not be
+// missed by a long pause. What IAS judged, or may have, is no outage.
+func (k *Keeper) hurryLocked(e *Error, now time.Time) time.Duration {
+	h := k.current.Load()
+	if e == nil || e.Kind != KindUnavailable || e.unanswered() || !h.usable(now.UnixNano()) {
+		return maxBackoff
+	}
+	return max(time.Duration(h.to-now.UnixNano())/4, firstBackoff)
 }
 
 // dropped tells whoever hangs on a token that it is gone.

@@ -161,6 +161,33 @@ func TestKeeperOutageInsideTheLifeIsNotNoticed(t *testing.T) {
 	}
 }
 
+// TestKeeperHurriesAsTheTokenEnds: the pauses of an outage shrink with what is left of the token, so that its end finds IAS
+// back whenever it is back.
+func TestKeeperHurriesAsTheTokenEnds(t *testing.T) {
+	c := newClock()
+	s := newIAS(t, issue(c.Now, time.Hour))
+	k := keeper(t, s, c)
+	mustToken(t, k)
+	s.set(raw(http.StatusServiceUnavailable, "text/html", "<html>"))
+	end := start.Add(time.Hour - 30*time.Second)
+	late := 0
+	for next := k.State().NextAttempt; next.Before(end); next = k.State().NextAttempt {
+		c.Add(next.Sub(c.Now()))
+		mustToken(t, k)
+		eventually(t, "a failed renewal", func() bool { return !k.State().LastErrorAt.Before(next) })
+		now, left := c.Now(), end.Sub(c.Now())
+		if pause := k.State().NextAttempt.Sub(now); pause > max(left/4, 250*time.Millisecond) {
+			t.Fatalf("%v before the token's end the next attempt is %v away", left, pause)
+		}
+		if left < 10*time.Second {
+			late++
+		}
+	}
+	if late < 3 {
+		t.Errorf("%d attempts in the last ten seconds", late)
+	}
+}
+
 func TestKeeperNeverHandsOutAnExpiredToken(t *testing.T) {
 	lives := []time.Duration{
 		time.Second, 2 * time.Second, 10 * time.Second, 59 * time.Second, 5 * time.Minute,
