@@ -48,10 +48,11 @@ type Config struct {
 type API struct {
 	cfg     Config
 	started time.Time
+	flood   *audit.Flood
 }
 
 // New returns an API.
-func New(cfg Config) *API { return &API{cfg: cfg, started: cfg.Now()} }
+func New(cfg Config) *API { return &API{cfg: cfg, started: cfg.Now(), flood: audit.NewFlood(cfg.Now)} }
 
 // Route is one line of the route table.
 type Route struct {
@@ -153,6 +154,12 @@ func (a *API) decided(r *http.Request, route Route, refused *failure) *failure {
 	}
 	if refused != nil {
 		record.Decision, record.Code = audit.Deny, refused.code
+		addr, _ := netip.ParseAddr(record.Remote) //nolint:errcheck // the socket has no address, and shares one count
+		worth, suppressed := a.flood.Worth(addr)
+		if !worth {
+			return nil
+		}
+		record.Suppressed = suppressed
 	} else {
 		record.Caller = operatorName
 	}

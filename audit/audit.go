@@ -55,7 +55,7 @@ type Record struct {
 	Suppressed int `json:"suppressed,omitempty"`
 }
 
-// Patience is how long a record may wait for the sink: a full pipe must fail requests, not hang them.
+// Patience is how long a record may wait for those before it: a full pipe must fail requests, not hang them all.
 const Patience = 5 * time.Second
 
 // ErrStuck is returned while the sink takes nothing.
@@ -69,10 +69,8 @@ type Log struct {
 
 	// torn says that the last write stopped within a line. Only the holder of the turn uses it.
 	torn bool
-	// since is when the present writer took its turn, in Unix nanoseconds, 0 while nobody writes; failing is set while the
-	// last write failed.
-	since   atomic.Int64
-	failing atomic.Bool
+	// since is when the present writer took its turn, failed when the last write failed, in Unix nanoseconds; 0 is never.
+	since, failed atomic.Int64
 }
 
 // New returns a Log on w. Each record is one Write of one whole line, so a file opened with O_APPEND keeps every record
@@ -84,7 +82,7 @@ func New(w io.Writer, now func() time.Time) *Log {
 }
 
 // Write appends r. A caller that gets an error must not go on with what r allows. It waits at most Patience for records
-// before it; the error is then ErrStuck.
+// before it, and the error is then ErrStuck; the one record that the sink itself holds up waits for the sink.
 func (l *Log) Write(r Record) error {
 	if r.Time.IsZero() {
 		r.Time = l.now()
@@ -107,12 +105,13 @@ func (l *Log) Write(r Record) error {
 	if err == nil && n != len(line) {
 		err = io.ErrShortWrite
 	}
-	l.failing.Store(err != nil)
 	if err != nil {
+		l.failed.Store(time.Now().UnixNano())
 		l.torn = l.torn || n > 0
 		return fmt.Errorf("writing audit record: %w", err)
 	}
 	l.torn = false
+	l.failed.Store(0)
 	return nil
 }
 
@@ -132,10 +131,13 @@ func (l *Log) wait() error {
 	}
 }
 
-// Stuck returns an error while the sink takes no records: the last write failed, or one has been waiting longer than
-// Patience. Readiness asks.
+// Stuck returns an error while the sink takes no records: a write failed within the last half minute, or one has been
+// waiting longer than Patience. Readiness asks; it says yes again after the half minute, since nothing would be written
+// while nobody sends requests, and a request whose record fails is refused anyway.
 func (l *Log) Stuck() error {
-	if since := l.since.Load(); l.failing.Load() || since != 0 && time.Since(time.Unix(0, since)) > Patience {
+	now := time.Now()
+	since, failed := l.since.Load(), l.failed.Load()
+	if since != 0 && now.Sub(time.Unix(0, since)) > Patience || failed != 0 && now.Sub(time.Unix(0, failed)) < 30*time.Second {
 		return ErrStuck
 	}
 	return nil

@@ -52,6 +52,7 @@ type Broker struct {
 	public      map[string]string // host and port in lower case to public URL
 	draining    atomic.Bool
 	slots       chan struct{}
+	flood       *audit.Flood
 	buffers     sync.Pool // of *[]byte
 	links       sync.Pool // of *odata.LinkReader, whose buffers are worth keeping
 }
@@ -64,7 +65,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 1024
 	}
-	b := &Broker{cfg: cfg, slots: make(chan struct{}, cfg.MaxInFlight), connections: map[string]*Connection{}, public: map[string]string{}}
+	b := &Broker{cfg: cfg, flood: audit.NewFlood(cfg.Now), slots: make(chan struct{}, cfg.MaxInFlight), connections: map[string]*Connection{}, public: map[string]string{}}
 	b.buffers.New = func() any { p := make([]byte, 32<<10); return &p }
 	for _, c := range cfg.Connections {
 		if b.connections[c.Name()] != nil {

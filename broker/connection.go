@@ -41,6 +41,9 @@ type ConnectionConfig struct {
 	CompanyID, TechnicalUser, ApplicationType string
 	// Probes are the entity sets that the policies of this connection's callers name; "test connection" reads one row of each.
 	Probes []string
+	// MaxInFlight bounds the requests that this connection serves at a time; beyond it the answer is 503. 0 means 512, half
+	// of what the broker serves, so that a connection that answers slowly leaves room for the others.
+	MaxInFlight int
 	// Now, Logger and TokenMetrics are passed on. TokenMetrics may be nil.
 	Now          func() time.Time
 	Logger       *slog.Logger
@@ -57,6 +60,7 @@ type Connection struct {
 	testing  chan struct{}
 	recovery *recovery
 	verdict  *verdict
+	slots    chan struct{}
 }
 
 // NewConnection starts a connection: its keeper begins to obtain AT2 at once, in the background.
@@ -70,6 +74,10 @@ func NewConnection(cfg ConnectionConfig) (*Connection, error) {
 	}
 	c := &Connection{cfg: cfg, upstream: up, testing: make(chan struct{}, 1)}
 	c.health = newHealth(cfg.Now)
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 512
+	}
+	c.slots = make(chan struct{}, cfg.MaxInFlight)
 	c.verdict = &verdict{mu: make(chan struct{}, 1)}
 	c.verdict.mu <- struct{}{}
 	c.keeper = oauthclient.NewKeeper(oauthclient.KeeperConfig{

@@ -96,7 +96,6 @@ func fromRefusal(e *trust.Refusal) diagnosis.Finding {
 
 // fromGuard explains why IAS was not asked. The refusal that made the guard hold back says more than the guard does.
 func (c *Connection) fromGuard(e *oauthclient.GuardError) diagnosis.Finding {
-	wait := fmt.Sprintf("the broker asks IAS again by itself at %s; after a fix, sooner: sfbroker connection unlock", e.RetryAt.UTC().Format(time.RFC3339))
 	if e.Reason == oauthclient.GuardUnsafeState {
 		f := find(diagnosis.GuardState)
 		f.Detail = e.Error()
@@ -112,10 +111,11 @@ func (c *Connection) fromGuard(e *oauthclient.GuardError) diagnosis.Finding {
 		f = find(diagnosis.IASGuarded)
 		f.Expected = c.presented()
 		f.Received = fmt.Sprintf("%d failed logons counted", e.FailedLogons)
+		f.Hints = append(f.Hints, c.afterTheFix())
 	}
 	f.RetryAfter = c.until(e.RetryAt)
 	if !e.RetryAt.IsZero() {
-		f.Hints = append(f.Hints, wait)
+		f.Hints = append(f.Hints, "the broker asks IAS again by itself at "+e.RetryAt.UTC().Format(time.RFC3339))
 	}
 	return f
 }
@@ -137,6 +137,9 @@ func (c *Connection) fromIAS(e *oauthclient.Error) diagnosis.Finding {
 	case oauthclient.KindUnavailable, oauthclient.KindGarbled, oauthclient.KindThrottled:
 		f.Expected = "a token from " + c.cfg.Application.TokenURL
 	}
+	if e.FailedLogon {
+		f.Hints = append(f.Hints, c.afterTheFix())
+	}
 	return f
 }
 
@@ -145,6 +148,11 @@ func nonEmpty(s string) []string {
 		return nil
 	}
 	return []string{s}
+}
+
+// afterTheFix says how the operator makes the broker ask again: a refused assertion is not presented by itself.
+func (c *Connection) afterTheFix() string {
+	return "once it is mended: sfbroker connection unlock " + c.cfg.Name + " --reason '...'; otherwise the broker asks again after 60 minutes"
 }
 
 func received(e *oauthclient.Error) string {

@@ -34,8 +34,7 @@ type exchange struct {
 	status  int
 	origin  diagnosis.Origin
 	bytes   int64
-	// suppressed counts denials like this one that were not recorded
-	suppressed int
+	sent    time.Time // when the request was sent, on the connection's clock
 }
 
 func newExchange(b *Broker, w http.ResponseWriter, r *http.Request) *exchange {
@@ -51,7 +50,7 @@ func newExchange(b *Broker, w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// admitted takes one of the slots, so that a flood cannot take all descriptors that IAS and other callers need.
+// admitted takes one of the slots: requests are bounded, over all callers.
 func (x *exchange) admitted() bool {
 	select {
 	case x.b.slots <- struct{}{}:
@@ -132,12 +131,6 @@ func (x *exchange) recognise() bool {
 	if failed.Claimed != "" {
 		f.Detail = "claimed caller " + failed.Claimed
 	}
-	if failed.Silent {
-		x.b.cfg.Metrics.denied(f.Code)
-		x.fail(f)
-		return false
-	}
-	x.suppressed = failed.Suppressed
 	return x.deny(f, string(failed.Reason))
 }
 
@@ -212,7 +205,7 @@ func (x *exchange) authorise() (granted, bool) {
 func (x *exchange) record(d audit.Decision, code diagnosis.Code, reason string) audit.Record {
 	r := audit.Record{
 		Time: x.b.cfg.Now(), Event: "request", Decision: d, Code: string(code), Reason: reason, RequestID: x.id,
-		Revision: x.b.cfg.Revision, Remote: x.remote.String(), Method: bounded(x.r.Method), Suppressed: x.suppressed,
+		Revision: x.b.cfg.Revision, Remote: x.remote.String(), Method: bounded(x.r.Method),
 	}
 	if x.caller != nil {
 		r.Caller, r.Connection = x.caller.Name, x.caller.Connection
@@ -233,7 +226,17 @@ func bounded(s string) string { return s[:min(len(s), 32)] }
 
 // deny records and answers a refusal. It returns false, so that a step can end with it.
 func (x *exchange) deny(f diagnosis.Finding, reason string) bool {
-	if err := x.b.cfg.Audit.Write(x.record(audit.Deny, f.Code, reason)); err != nil {
+	record := x.record(audit.Deny, f.Code, reason)
+	if x.caller == nil { // anybody can make these, without any key
+		worth, suppressed := x.b.flood.Worth(x.remote)
+		if !worth {
+			x.b.cfg.Metrics.denied(f.Code)
+			x.fail(f)
+			return false
+		}
+		record.Suppressed = suppressed
+	}
+	if err := x.b.cfg.Audit.Write(record); err != nil {
 		x.b.cfg.Logger.Error("audit record not written", x.attrs("error", err)...)
 		f = find(diagnosis.AuditUnavailable)
 	}

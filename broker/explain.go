@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ func (c *Connection) whyForbidden(ctx context.Context, entitySet string) diagnos
 func (c *Connection) metadataStatus(ctx context.Context, token oauthclient.Token, entitySet string) (int, error) {
 	resp, err := c.upstream.Do(ctx, upstream.Request{
 		Method: http.MethodGet, Target: "/odata/v2/" + entitySet + "/$metadata", Session: probeSession,
-		Header: http.Header{"Accept": {"application/xml"}}, Authorization: "Bearer " + token.AccessToken.Reveal(),
+		Header: http.Header{"Accept": {"application/xml"}}, Authorization: "Bearer " + token.AccessToken.Reveal(), Once: true,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("reading metadata of %s: %w", entitySet, err)
@@ -99,6 +100,9 @@ func (c *Connection) metadataStatus(ctx context.Context, token oauthclient.Token
 
 // probeSession is no caller's name: names hold no space.
 const probeSession = "connection test"
+
+// maxProbe bounds what is read of one row, with whatever a caller's policy lets SuccessFactors add to it.
+const maxProbe = 1 << 20
 
 // Probe reads one row of an entity set, as "test connection" does, and says what came of it. found is nil when the technical
 // user may read the set.
@@ -113,6 +117,7 @@ func (c *Connection) Probe(ctx context.Context, entitySet string) (status int, f
 	if err != nil {
 		return fail(c.Diagnose(err))
 	}
+	sent := c.cfg.Now()
 	a, err := c.call(ctx, upstream.Request{
 		Method: http.MethodGet, Target: "/odata/v2/" + entitySet + "?$top=1&$format=json", Session: probeSession,
 		Header: http.Header{"Accept": {"application/json"}},
@@ -120,7 +125,7 @@ func (c *Connection) Probe(ctx context.Context, entitySet string) (status int, f
 	if err != nil {
 		return fail(c.Diagnose(err))
 	}
-	defer func() { _ = a.Body.Close() }() // one row was asked for; the rest is not needed
+	defer func() { _ = a.Body.Close() }() // it was read as far as it counts
 	status = a.Status
 	if a.held == nil {
 		if kind, ok := bodyKind(a.Header.Get("Content-Type"), &odata.Request{}); !ok {
@@ -128,7 +133,10 @@ func (c *Connection) Probe(ctx context.Context, entitySet string) (status int, f
 			f.Expected, f.Received = "application/json", kind.mediaType
 			return fail(f)
 		}
-		c.health.ok()
+		if _, err := io.Copy(io.Discard, io.LimitReader(a.Body, maxProbe)); err != nil {
+			return fail(c.fromTransport(err))
+		}
+		c.health.ok(sent)
 		return status, nil
 	}
 	f, _ := c.explain(ctx, a, nil)

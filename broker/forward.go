@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -30,11 +31,20 @@ type answer struct {
 // forward sends what was granted and passes the answer on.
 func (x *exchange) forward(g granted) {
 	ctx := x.r.Context()
+	select {
+	case x.conn.slots <- struct{}{}:
+		defer func() { <-x.conn.slots }()
+	default: // one connection that answers slowly must not take the slots of all
+		x.b.cfg.Logger.Warn("request failed", x.attrs("code", string(diagnosis.Overloaded))...)
+		x.fail(find(diagnosis.Overloaded))
+		return
+	}
 	token, err := x.conn.Token(ctx)
 	if err != nil {
 		x.starved(err)
 		return
 	}
+	x.sent = x.conn.cfg.Now()
 	a, err := x.conn.call(ctx, upstream.Request{Method: g.request.Method, Target: g.request.Target, Header: upstreamHeader(x.r.Header, g.request), Session: x.caller.Name, Once: g.request.Snapshot}, token)
 	if err != nil {
 		x.starved(err)
@@ -71,16 +81,26 @@ func errorText(err error) string {
 
 // call sends req with token. Where SuccessFactors refuses the token, and refuses it to ourselves as well, the token is dropped
 // and the request sent once more with a fresh one; it has no body, so that is safe. A refusal that we do not meet ourselves
-// belongs to that request alone: its answer is passed on, and nobody else notices. The error is an *UpstreamError or the
-// keeper's.
+// belongs to that request alone: its answer is passed on, and nobody else notices. The error is an *UpstreamError, the
+// keeper's, or that of ctx.
 func (c *Connection) call(ctx context.Context, req upstream.Request, token oauthclient.Token) (*answer, error) {
-	for attempt := 0; ; attempt++ {
+	anew := false // the request was sent again without the session that may have been to blame
+	for attempt := 0; ; {
 		req.Authorization = "Bearer " + token.AccessToken.Reveal()
 		a, err := c.once(ctx, req)
-		if err != nil {
-			return nil, err
+		if err != nil || !a.tokenRefused() {
+			return a, err
 		}
-		if !a.tokenRefused() || !c.refusedToUs(ctx, token) {
+		refused, err := c.refusedToUs(ctx, token)
+		switch {
+		case err != nil:
+			_ = a.Body.Close() // the caller is gone
+			return nil, err
+		case !refused && a.Status == http.StatusUnauthorized && !anew && !req.Once:
+			_ = a.Body.Close() // its session is forgotten
+			anew = true
+			continue
+		case !refused:
 			return a, nil
 		}
 		_ = a.Body.Close()                        // refused: what the answer said was read
@@ -88,7 +108,7 @@ func (c *Connection) call(ctx context.Context, req upstream.Request, token oauth
 		if err != nil {
 			return nil, err
 		}
-		if attempt == 1 { // Refused has recorded that the fresh one is refused too, and handed out a still newer one
+		if attempt++; attempt == 2 { // Refused has recorded that the fresh one is refused too, and handed out a still newer one
 			return nil, &UpstreamError{Finding: find(diagnosis.TokenRefused)}
 		}
 	}
@@ -102,33 +122,41 @@ type verdict struct {
 	at      time.Time
 }
 
-// verdictLife is how long a verdict on a token stands.
-const verdictLife = 10 * time.Second
+// verdictLife is how long a verdict on a token stands, verdictPatience how long the question may take.
+const (
+	verdictLife     = 10 * time.Second
+	verdictPatience = 10 * time.Second
+)
 
-// refusedToUs asks for the metadata of an entity with token, once for all requests that were refused with it. Where the
-// question cannot be put, the refusal is believed.
-func (c *Connection) refusedToUs(ctx context.Context, token oauthclient.Token) bool {
+// refusedToUs asks for the metadata of an entity with token, once for all requests that were refused with it, and in the
+// broker's own time: a caller that hangs up decides nothing. Where the question gets no answer, the token is not to blame.
+// The error is that of ctx.
+func (c *Connection) refusedToUs(ctx context.Context, token oauthclient.Token) (bool, error) {
 	v := c.verdict
 	select {
 	case <-v.mu:
 		defer func() { v.mu <- struct{}{} }()
 	case <-ctx.Done():
-		return true
+		return false, fmt.Errorf("waiting for a verdict on AT2: %w", ctx.Err())
 	}
-	now := c.cfg.Now()
-	if v.token.AccessToken.Equal(token.AccessToken) && now.Sub(v.at) < verdictLife && !now.Before(v.at) {
-		return v.refused
+	if current, ok := c.keeper.Current(); !ok || !current.AccessToken.Equal(token.AccessToken) {
+		return true, nil // it was dropped or renewed meanwhile: its successor is the one to try
 	}
-	a, err := c.once(ctx, upstream.Request{
+	if now := c.cfg.Now(); v.token.AccessToken.Equal(token.AccessToken) && now.Sub(v.at) < verdictLife && !now.Before(v.at) {
+		return v.refused, nil
+	}
+	ask, cancel := context.WithTimeout(c.recovery.life, verdictPatience)
+	defer cancel()
+	a, err := c.once(ask, upstream.Request{
 		Method: http.MethodGet, Target: "/odata/v2/" + c.cfg.Probes[0] + "/$metadata", Header: http.Header{"Accept": {"application/xml"}},
-		Authorization: "Bearer " + token.AccessToken.Reveal(),
+		Authorization: "Bearer " + token.AccessToken.Reveal(), Once: true,
 	})
-	if err != nil {
-		return true
+	v.token, v.refused, v.at = token, false, c.cfg.Now()
+	if err == nil {
+		_ = a.Body.Close() // the status was asked for
+		v.refused = a.tokenRefused()
 	}
-	_ = a.Body.Close() // the status was asked for
-	v.token, v.refused, v.at = token, a.tokenRefused(), now
-	return v.refused
+	return v.refused, nil
 }
 
 func (c *Connection) once(ctx context.Context, req upstream.Request) (*answer, error) {
@@ -244,10 +272,10 @@ func (x *exchange) respond(a *answer) {
 		x.fail(f)
 		return
 	}
-	x.conn.health.ok()
 	if x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		x.deadline()
 		x.begin(a)
+		x.conn.health.ok(x.sent)
 		return
 	}
 	var body io.Reader = a.Body
@@ -280,8 +308,9 @@ func (x *exchange) begin(a *answer) {
 	x.w.WriteHeader(a.Status)
 }
 
-// judge records what an answer says of the connection. What only this request proves makes the broker look for itself: a
-// caller must not be able to make a connection look broken for everybody.
+// judge records what a failure says of the connection. What only this request proves makes the broker look for itself: a
+// caller must not be able to make a connection look broken for everybody. Only an answer that needed a working connection
+// ends a failure; a 429 or a 500 says nothing.
 func (x *exchange) judge(f diagnosis.Finding) {
 	switch {
 	case f.Code == diagnosis.ApplicationMap: // found by a request of our own
@@ -289,8 +318,8 @@ func (x *exchange) judge(f diagnosis.Finding) {
 	case concernsConnection(f.Code):
 		x.conn.health.suspect(x.caller.Name)
 		x.conn.recovery.look()
-	default:
-		x.conn.health.ok()
+	case f.Code == diagnosis.PermissionMissing || f.Code == diagnosis.FormatUnsupported:
+		x.conn.health.ok(x.sent)
 	}
 }
 
@@ -353,10 +382,13 @@ func (x *exchange) stream(a *answer, body io.Reader) {
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			x.conn.health.ok(x.sent)
 			return
 		}
 		if err != nil {
-			x.abort("answer broke off", &UpstreamError{Finding: x.conn.fromTransport(err), Err: err})
+			f := x.conn.fromTransport(err)
+			x.judge(f)
+			x.abort("answer broke off", &UpstreamError{Finding: f, Err: err})
 		}
 	}
 }

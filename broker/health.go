@@ -23,11 +23,15 @@ func newHealth(now func() time.Time) *health {
 	return &health{now: now, hit: map[string]struct{}{}}
 }
 
-// ok records a success: nothing is broken any more.
-func (h *health) ok() {
+// ok records that a request which was sent at that time ended whole: what was broken before it is not any more. A late
+// answer ends no newer failure.
+func (h *health) ok(sent time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.proved = h.now()
+	if h.finding != nil && h.since.After(sent) {
+		return
+	}
 	h.finding, h.since = nil, time.Time{}
 	clear(h.hit)
 }
@@ -40,8 +44,7 @@ func (h *health) tokenObtained() {
 	if h.finding == nil {
 		return
 	}
-	switch h.finding.Step {
-	case diagnosis.AcquireAT1, diagnosis.CheckTrust, diagnosis.ExchangeAT2, diagnosis.CheckAT2:
+	if h.finding.Origin != diagnosis.FromSuccessFactors {
 		h.finding, h.since = nil, time.Time{}
 		clear(h.hit)
 	}

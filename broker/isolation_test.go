@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,7 @@ func TestOneCallersFailureIsNoVerdict(t *testing.T) {
 		"a gateway timeout":                    {reply(504, "text/plain", "slow"), ""},
 		"maintenance":                          {reply(503, "text/plain", "later"), diagnosis.UpstreamUnavailable},
 		"a page of HTML":                       {reply(200, "text/html", "<html>"), diagnosis.UpstreamGarbled},
+		"an answer that breaks off":            {broken, diagnosis.UpstreamGarbled},
 		"a partial answer":                     {reply(206, "application/json", "{}"), diagnosis.UpstreamGarbled},
 	}
 	for rule, row := range rows {
@@ -241,4 +243,155 @@ func TestAcceptOfLibrariesMeansJSON(t *testing.T) {
 			t.Errorf("Accept %q was sent as %q, want %q", accept, got, want)
 		}
 	}
+}
+
+// broken announces more than it sends.
+func broken(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", "1000")
+	_, _ = w.Write([]byte(`{"d" : {"results" : [`))
+	_ = http.NewResponseController(w).Flush() // the client sees it fail
+	panic(http.ErrAbortHandler)
+}
+
+// TestCallerThatHangsUpDecidesNothing: the broker asks for its verdict on a refused token in its own time.
+func TestCallerThatHangsUpDecidesNothing(t *testing.T) {
+	var c clock
+	h, payroll := twoCallers(t, &c)
+	h.rawAudit = true // what was begun for a caller that is gone is on record, and not answered
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/$metadata"):
+			asked <- struct{}{}
+			<-answer
+			reply(200, "application/xml", "<edmx/>")(w, r)
+		case r.URL.Path == "/odata/v2/FOCompany":
+			reply(401, "application/json", "{}")(w, r)
+		default:
+			page(`{"d":{"results":[]}}`)(w, r)
+		}
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if _, err := h.send(h.request(http.MethodGet, "/odata/v2/FOCompany", h.as("nightly")).WithContext(ctx)); err == nil {
+			t.Error("answered although it hung up")
+		}
+	}()
+	<-asked
+	hangUp()
+	<-gone
+	answer <- struct{}{}
+	if a := payroll(); a.status != http.StatusOK {
+		t.Errorf("another caller got %d %s", a.status, a.code())
+	}
+	if n := h.ias.requests(); n != 1 {
+		t.Errorf("%d exchanges, want 1", n)
+	}
+}
+
+// TestVerdictIsAskedOnce: however many requests are refused at a time, and however the question ends.
+func TestVerdictIsAskedOnce(t *testing.T) {
+	for rule, metadata := range map[string]http.HandlerFunc{
+		"a good answer": reply(200, "application/xml", "<edmx/>"),
+		"no answer":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			h := build(t, setup{})
+			h.warm("one")
+			h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/$metadata") {
+					metadata(w, r)
+					return
+				}
+				refusal(403, "LGN0022")(w, r)
+			})
+			var wg sync.WaitGroup
+			for range 40 {
+				wg.Go(func() {
+					if a := h.get("/odata/v2/User", nil); a.status != http.StatusForbidden {
+						t.Errorf("%d %s", a.status, a.code())
+					}
+				})
+			}
+			wg.Wait()
+			// the explanation of a 403 may ask once more, and net/http repeats a question that met a dead connection
+			if n := len(h.sf.of("/odata/v2/User/$metadata")); n < 1 || n > 4 {
+				t.Errorf("asked %d times", n)
+			}
+			if n := h.ias.requests(); n != 1 {
+				t.Errorf("%d exchanges, want 1", n)
+			}
+		})
+	}
+}
+
+// TestWhatProvesNothingEndsNothing: a connection that is broken stays so until an answer needed it whole.
+func TestWhatProvesNothingEndsNothing(t *testing.T) {
+	var c clock
+	h, _ := twoCallers(t, &c)
+	conn, _ := h.broker.Connection("one")
+	h.sf.answer(reply(503, "text/plain", "maintenance"))
+	h.get("/odata/v2/User", h.as("nightly"))
+	poll(t, "the broker's own verdict", func() bool { return conn.Status().State == broker.Broken })
+	for _, status := range []int{429, 500, 504, 404} {
+		h.sf.answer(reply(status, "application/json", `{"error":{"code":"X","message":{"value":"no"}}}`))
+		h.get("/odata/v2/User", h.as("nightly"))
+		if s := conn.Status(); s.State != broker.Broken {
+			t.Errorf("a %d made it %s", status, s.State)
+		}
+	}
+	h.sf.answer(nil)
+	if a := h.get("/odata/v2/PerPerson", h.as("payroll")); a.status != http.StatusOK || conn.Status().State != broker.OK {
+		t.Errorf("a whole answer: %d, %s", a.status, conn.Status().State)
+	}
+}
+
+// TestDeadSessionIsLeft: a 401 for the session, not for the token, costs one more request and no exchange.
+func TestDeadSessionIsLeft(t *testing.T) {
+	h := build(t, setup{})
+	h.warm("one")
+	h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := r.Cookie("JSESSIONID"); err == nil {
+			reply(401, "text/html", "session expired")(w, r)
+			return
+		}
+		http.SetCookie(w, &http.Cookie{Name: "JSESSIONID", Value: "new"})
+		page(`{"d":{"results":[]}}`)(w, r)
+	})
+	for range 3 {
+		if a := h.get("/odata/v2/User", nil); a.status != http.StatusOK {
+			t.Errorf("%d %s", a.status, a.code())
+		}
+	}
+	if n := h.ias.requests(); n != 1 {
+		t.Errorf("%d exchanges, want 1", n)
+	}
+}
+
+// TestSlowConnectionLeavesRoom: one connection's share of the slots is not another's.
+func TestSlowConnectionLeavesRoom(t *testing.T) {
+	h := build(t, setup{
+		second: true, connect: func(c *broker.ConnectionConfig) { c.MaxInFlight = 1 },
+		callers: []caller.Caller{{Name: "a", Connection: "one"}, {Name: "b", Connection: "two"}}, allow: map[string][]string{"a": {"*"}, "b": {"*"}},
+	})
+	h.warm("one")
+	h.warm("two")
+	arrived, release := make(chan struct{}), make(chan struct{})
+	h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		page(`{"d":{"results":[]}}`)(w, r)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { h.get("/odata/v2/User", h.as("a")) })
+	<-arrived
+	wantError(t, "the full connection", h.get("/odata/v2/User", h.as("a")), diagnosis.Overloaded)
+	if a := h.get("/odata/v2/User", h.as("b")); a.status != http.StatusOK {
+		t.Errorf("the other connection: %d %s", a.status, a.code())
+	}
+	close(release)
+	wg.Wait()
 }

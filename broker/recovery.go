@@ -18,6 +18,7 @@ const suspicionPace = 5 * time.Second
 // recovery looks after a connection until it is closed: by itself while it is broken, and when a caller met a failure that
 // may be the connection's.
 type recovery struct {
+	life    context.Context //nolint:containedctx // the connection's: what the broker asks for itself ends with it
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 	suspect chan struct{}
@@ -33,7 +34,7 @@ func (r *recovery) look() {
 
 func startRecovery(c *Connection) *recovery {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &recovery{cancel: cancel, suspect: make(chan struct{}, 1)}
+	r := &recovery{life: ctx, cancel: cancel, suspect: make(chan struct{}, 1)}
 	r.done.Go(func() {
 		tick := time.NewTicker(time.Second) // short, so that an injected clock is noticed
 		defer tick.Stop()
@@ -73,12 +74,13 @@ func (c *Connection) look(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	was := c.health.state().finding != nil
-	if _, f := c.Probe(ctx, c.cfg.Probes[0]); f == nil || !concernsConnection(f.Code) {
-		c.health.ok()
-		if was {
-			c.cfg.Logger.Info("connection works again")
-		}
+	was, sent := c.health.state().finding != nil, c.cfg.Now()
+	_, f := c.Probe(ctx, c.cfg.Probes[0])
+	if f != nil && f.Code == diagnosis.PermissionMissing {
+		c.health.ok(sent) // SuccessFactors let us in
+	}
+	if was && c.health.state().finding == nil {
+		c.cfg.Logger.Info("connection works again")
 	}
 }
 

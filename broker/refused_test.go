@@ -116,7 +116,7 @@ func TestLastingRefusal(t *testing.T) {
 // TestThousandRefusalsCostOneExchange lets a thousand requests meet the refusal of one AT2 at the same moment.
 func TestThousandRefusalsCostOneExchange(t *testing.T) {
 	const n = 1000
-	h := build(t, setup{})
+	h := build(t, setup{connect: func(c *broker.ConnectionConfig) { c.MaxInFlight = n }})
 	h.warm("one")
 	old := "Bearer " + h.ias.tokens()[0]
 	var arrived atomic.Int64

@@ -118,10 +118,6 @@ type Error struct {
 	Claimed string
 	// RetryAfter is set with Throttled.
 	RetryAfter time.Duration
-	// Silent says that a failure like this one was recorded less than a second ago; Suppressed counts the silent ones
-	// before this one. Both only with Throttled.
-	Silent     bool
-	Suppressed int
 }
 
 func (e *Error) Error() string { return "caller not recognised: " + string(e.Reason) }
@@ -187,8 +183,8 @@ func (s *Set) credentials(header string) (claimed *Caller, key string, reason Re
 }
 
 func (s *Set) failed(remote netip.Addr, e *Error) *Error {
-	if o := s.failures.record(remote); o.wait > 0 {
-		e.Reason, e.RetryAfter, e.Silent, e.Suppressed = Throttled, o.wait, o.silent, o.suppressed
+	if wait := s.failures.record(remote); wait > 0 {
+		e.Reason, e.RetryAfter = Throttled, wait
 	}
 	return e
 }

@@ -205,35 +205,3 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
-
-// TestFloodIsRecordedOnceASecond: beyond the limit a second's failures are one record that counts the others.
-func TestFloodIsRecordedOnceASecond(t *testing.T) {
-	now := clock()
-	set, err := caller.New(caller.Config{Now: func() time.Time { return now }, FailuresPerMinute: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	try := func() *caller.Error {
-		_, err := set.Authenticate(http.Header{"Authorization": {"Bearer x"}}, home)
-		var e *caller.Error
-		if !errors.As(err, &e) {
-			t.Fatalf("err = %v", err)
-		}
-		return e
-	}
-	if e := try(); e.Silent || e.Reason == caller.Throttled {
-		t.Errorf("within the limit: %+v", e)
-	}
-	if e := try(); e.Silent || e.Suppressed != 0 {
-		t.Errorf("the first beyond it: %+v", e)
-	}
-	for range 5 {
-		if e := try(); !e.Silent {
-			t.Errorf("in the same second: %+v", e)
-		}
-	}
-	now = now.Add(time.Second)
-	if e := try(); e.Silent || e.Suppressed != 5 {
-		t.Errorf("a second later: %+v, want 5 suppressed", e)
-	}
-}

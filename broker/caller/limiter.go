@@ -21,24 +21,14 @@ type limiter struct {
 type window struct {
 	start time.Time
 	count int
-	told  time.Time // when a failure over the limit was last worth a record
-	quiet int       // failures since then
-}
-
-// over says how an address stands after a failure.
-type over struct {
-	wait       time.Duration // how long it is over its limit, 0 while it is not
-	silent     bool          // like the one before it, less than a second ago
-	suppressed int           // silent ones before this one
 }
 
 func newLimiter(limit int, now func() time.Time) *limiter {
 	return &limiter{limit: limit, now: now, windows: map[netip.Addr]*window{}}
 }
 
-// record counts one failure of addr. Beyond the limit one failure a second is worth a record: a flood must not fill the
-// audit log's disk.
-func (l *limiter) record(addr netip.Addr) over {
+// record counts one failure of addr and returns how long the address is over its limit, 0 while it is not.
+func (l *limiter) record(addr netip.Addr) time.Duration {
 	addr = addr.Unmap()
 	if addr.Is6() {
 		if p, err := addr.WithZone("").Prefix(64); err == nil {
@@ -58,16 +48,9 @@ func (l *limiter) record(addr netip.Addr) over {
 	}
 	w.count++
 	if w.count <= l.limit {
-		return over{}
+		return 0
 	}
-	o := over{wait: time.Minute - now.Sub(w.start)}
-	if now.Sub(w.told) < time.Second {
-		w.quiet++
-		o.silent = true
-		return o
-	}
-	o.suppressed, w.quiet, w.told = w.quiet, 0, now
-	return o
+	return time.Minute - now.Sub(w.start)
 }
 
 // evict makes room for one window: any will do, and looking for the oldest would let a flood of addresses cost us time.

@@ -118,9 +118,10 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 		cancel(nil)
 		return nil, fmt.Errorf("calling %s: %w", c.api.Host, err)
 	}
-	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusRequestHeaderFieldsTooLarge {
-		c.sessions.forget(r.Session)
-	} else {
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestHeaderFieldsTooLarge:
+		c.sessions.forget(r.Session) // it may be the session that is refused
+	default:
 		c.sessions.keep(r.Session, era, resp.Cookies())
 	}
 	body := &body{raw: resp.Body, watch: watch, ctx: ctx, cancel: cancel, inflaters: &c.inflaters}

@@ -31,10 +31,18 @@ func TokenFile(cfg *config.Config, env config.Env) (string, error) {
 // adminToken reads the token file, or makes one with 0600. A file that others may read or that another user put there is
 // refused: it opens the daemon.
 func adminToken(file string) (oauthclient.Secret, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newAdminToken(file)
+	token, err := readAdminToken(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return token, err
 	}
+	if err := newAdminToken(file); err != nil {
+		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
+	}
+	return readAdminToken(file) // of two daemons that start together, the second reads the first one's
+}
+
+func readAdminToken(file string) (oauthclient.Secret, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
 	}
@@ -61,27 +69,30 @@ func adminToken(file string) (oauthclient.Secret, error) {
 	return oauthclient.NewSecret(token), nil
 }
 
-// newAdminToken makes the file whole or not at all; of two daemons that start together, the second reads the first one's.
-func newAdminToken(file string) (oauthclient.Secret, error) {
-	fail := func(err error) (oauthclient.Secret, error) {
-		return oauthclient.Secret{}, fmt.Errorf("admin token file: %w", err)
-	}
+// newAdminToken makes the file whole or not at all. Where links are not to be had it is made in place.
+func newAdminToken(file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fail(err)
+		return err
 	}
+	token := []byte(rand.Text() + rand.Text() + "\n")
 	f, err := os.CreateTemp(filepath.Dir(file), ".admin-token-*") // 0600
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // its link stays
-	_, err = f.WriteString(rand.Text() + rand.Text() + "\n")
+	_, err = f.Write(token)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fail(err)
+		return err
 	}
-	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fail(err)
+	if err = os.Link(f.Name(), file); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return adminToken(file)
+	in, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = in.Write(token)
+	return errors.Join(err, in.Close())
 }
 
 // adminHosts says which Host headers name the admin listener: its own address, the loopback names when it is loopback, and

@@ -159,7 +159,29 @@ func (d *Daemon) openAudit() (io.Writer, error) {
 		return nil, config.Problems{d.house.problem("audit.file", err)}
 	}
 	d.audit = f
+	if err := wholeLines(file, f); err != nil {
+		return nil, config.Problems{d.house.problem("audit.file", err)}
+	}
 	return f, nil
+}
+
+// wholeLines ends a line that an earlier process could not finish, so that the next record is not glued to it.
+func wholeLines(file string, to io.Writer) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was read
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = to.Write([]byte{'\n'})
+	return err
 }
 
 func (d *Daemon) listen(name, at, address string) (*door, error) {
