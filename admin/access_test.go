@@ -65,7 +65,6 @@ func TestOpenRoutes(t *testing.T) {
 
 // TestEveryRouteIsGuarded sends each operator route in each way that must not open it, beside the one way that does.
 func TestEveryRouteIsGuarded(t *testing.T) {
-	h := newHouse(t)
 	ways := []struct {
 		rule   string
 		change func(*http.Request)
@@ -99,6 +98,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		if route.Access != admin.Operator {
 			continue
 		}
+		h := newHouse(t) // beyond a bound denials are counted, not written: each route has a peer's whole bound
 		guarded++
 		method, target := split(t, route.Pattern)
 		for _, way := range ways {
