@@ -15,6 +15,8 @@ GO ?= go
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 TEST_TIMEOUT ?= 7m
+# Packages tested at a time: many of their tests wait for a process or a socket, so more than there are cores.
+TEST_PACKAGES ?= 4
 FUZZ_COUNT   ?= 20000
 BENCH        ?= .
 BENCH_COUNT  ?= 6
@@ -27,7 +29,7 @@ help:
 
 # -shuffle=on makes go run every test each time; compiled test binaries are still cached.
 test: peers
-	$(GO) test $$(GO="$(GO)" tools/race.sh) -shuffle=on -timeout=$(TEST_TIMEOUT) $(PKGS)
+	$(GO) test $$(GO="$(GO)" tools/race.sh) -shuffle=on -p $(TEST_PACKAGES) -timeout=$(TEST_TIMEOUT) $(PKGS)
 
 peers:
 	@tools/peers.sh
