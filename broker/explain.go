@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,7 +109,7 @@ const maxProbe = 1 << 20
 // user may read the set.
 func (c *Connection) Probe(ctx context.Context, entitySet string) (status int, found *diagnosis.Finding) {
 	fail := func(f diagnosis.Finding) (int, *diagnosis.Finding) {
-		if concernsConnection(f.Code) {
+		if concernsConnection(f.Code) && !errors.Is(ctx.Err(), context.Canceled) { // who hangs up decides nothing
 			c.health.broken(f, "")
 		}
 		return status, &f
@@ -147,6 +148,9 @@ func (c *Connection) Probe(ctx context.Context, entitySet string) (status int, f
 			why.Expected = f.Expected
 		}
 		f = why
+	}
+	if code, _ := odata.ReadError(a.held); code != "" && (a.Status == http.StatusBadRequest || a.Status == http.StatusNotFound) {
+		c.health.ok(sent) // SuccessFactors let us in to say so: this company has no such entity set
 	}
 	return fail(f)
 }

@@ -68,6 +68,10 @@ func (x *exchange) respond(a *answer) {
 		x.refusedBySuccessFactors(a)
 		return
 	}
+	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		x.headers(a)
+		return
+	}
 	kind, ok := bodyKind(a.Header.Get("Content-Type"), x.request)
 	if !ok {
 		f := find(kind.code)
@@ -77,10 +81,8 @@ func (x *exchange) respond(a *answer) {
 		x.fail(f)
 		return
 	}
-	if x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
-		x.deadline()
-		x.begin(a)
-		x.conn.health.ok(x.sent)
+	if x.r.Method == http.MethodHead {
+		x.headers(a)
 		return
 	}
 	var body io.Reader = a.Body
@@ -100,6 +102,13 @@ func (x *exchange) respond(a *answer) {
 		body = links
 	}
 	x.stream(a, body)
+}
+
+// headers answers without a body.
+func (x *exchange) headers(a *answer) {
+	x.deadline()
+	x.begin(a)
+	x.conn.health.ok(x.sent)
 }
 
 // begin sends status and headers of a. Until then the answer can still become an error of ours.
@@ -162,6 +171,9 @@ func (x *exchange) stream(a *answer, body io.Reader) {
 			return
 		}
 		if err != nil {
+			if x.r.Context().Err() != nil {
+				x.abort("caller gone", err)
+			}
 			f := x.conn.fromTransport(err)
 			x.judge(f)
 			x.abort("answer broke off", &UpstreamError{Finding: f, Err: err})

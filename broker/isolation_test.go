@@ -396,3 +396,32 @@ func TestSlowConnectionLeavesRoom(t *testing.T) {
 	close(release)
 	wg.Wait()
 }
+
+// TestBrokerIsLetInByAnEntityNobodyHas: where the company lacks the entity set that the broker looks at, being told so is
+// proof enough that the connection works.
+func TestBrokerIsLetInByAnEntityNobodyHas(t *testing.T) {
+	var c clock
+	h, _ := twoCallers(t, &c)
+	conn, _ := h.broker.Connection("one")
+	h.sf.answer(reply(503, "text/plain", "maintenance"))
+	h.get("/odata/v2/User", h.as("nightly"))
+	poll(t, "the broker's own verdict", func() bool { return conn.Status().State == broker.Broken })
+	h.sf.answer(reply(400, "application/json", `{"error":{"code":"COE_ENTITY_NOT_FOUND","message":{"value":"[COE0021]no such entity"}}}`))
+	c.advance(31 * time.Second)
+	poll(t, "recovery", func() bool { return conn.Status().State == broker.OK })
+}
+
+// TestNotModified: an answer without a body has no type to judge it by.
+func TestNotModified(t *testing.T) {
+	h := build(t, setup{})
+	h.warm("one")
+	h.sf.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != `"1"` {
+			t.Errorf("If-None-Match = %q", r.Header.Get("If-None-Match"))
+		}
+		w.WriteHeader(http.StatusNotModified)
+	})
+	if a := h.get("/odata/v2/User", http.Header{"If-None-Match": {`"1"`}}); a.status != http.StatusNotModified {
+		t.Errorf("%d %s", a.status, a.code())
+	}
+}

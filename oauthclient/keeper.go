@@ -214,7 +214,7 @@ func (k *Keeper) Current() (Token, bool) {
 func (k *Keeper) Refused(ctx context.Context, refused Token) (Token, error) {
 	k.mu.Lock()
 	h, now := k.current.Load(), k.now()
-	if k.closed || h == nil || !h.token.AccessToken.Equal(refused.AccessToken) {
+	if k.closed || h == nil || !h.token.AccessToken.Equal(refused.AccessToken) || !h.usable(now.UnixNano()) {
 		return k.obtainLocked(ctx) // dropped or replaced already
 	}
 	k.current.Store(nil)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net"
@@ -168,6 +169,9 @@ func (d *Daemon) openAudit() (io.Writer, error) {
 // wholeLines ends a line that an earlier process could not finish, so that the next record is not glued to it.
 func wholeLines(file string, to io.Writer) error {
 	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a file for appending alone: its end cannot be seen
+	}
 	if err != nil {
 		return err
 	}
