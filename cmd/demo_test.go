@@ -93,7 +93,7 @@ func TestDemoJSON(t *testing.T) {
 			t.Errorf("%s is %s", key, document[key])
 		}
 	}
-	if strings.Contains(stdout, "eyJ") || strings.Contains(stdout, "sfb_") {
+	if strings.Contains(stdout, ".eyJ") || strings.Contains(stdout, "sfb_") {
 		t.Error("the document holds a token or a key")
 	}
 }
@@ -123,7 +123,7 @@ func TestDemoText(t *testing.T) {
 	if got != string(want) {
 		t.Errorf("differs from %s (accept with -update):\n%s", golden, got)
 	}
-	if strings.Contains(stdout, "eyJ") || strings.Contains(stdout, "sfb_") {
+	if strings.Contains(stdout, ".eyJ") || strings.Contains(stdout, "sfb_") {
 		t.Error("a token or a key is shown")
 	}
 }

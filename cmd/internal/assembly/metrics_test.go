@@ -43,7 +43,7 @@ func used(t *testing.T) (h *house, foreign []string) {
 		do(t, r)
 	}
 	h.ask(t, http.MethodPost, "/v1/connections/"+first+"/test", "")
-	return h, []string{"needle", "Needle", "NEEDLE", h.key, h.token, "eyJ", "personIdExternal", "/odata"}
+	return h, []string{"needle", "Needle", "NEEDLE", h.key, h.token, ".eyJ", "personIdExternal", "/odata"}
 }
 
 // series is one line of the exposition format.
