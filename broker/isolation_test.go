@@ -281,7 +281,11 @@ func TestCallerThatHangsUpDecidesNothing(t *testing.T) {
 			t.Error("answered although it hung up")
 		}
 	}()
-	<-asked
+	select {
+	case <-asked:
+	case <-gone:
+		t.Fatal("the broker did not ask for itself")
+	}
 	hangUp()
 	<-gone
 	answer <- struct{}{}
